@@ -1,0 +1,6 @@
+"""Prefix-scannable sequence models: trained in parallel over a tree, streamed in logarithmic memory."""
+
+from scannable import testing
+from scannable.scans import Aggregator, Counter, scan
+
+__all__ = ["Aggregator", "Counter", "scan", "testing"]

@@ -1,0 +1,111 @@
+"""The public scan: all prefix states of a sequence, in any of three implementations."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from scannable.scans import reference
+from scannable.scans._aggregator import Aggregator, State
+from scannable.scans._counter import Counter
+from scannable.scans._packed import check_offsets, packed_scan
+from scannable.scans._sweep import sweep
+from scannable.scans._tree import Merge, check_leaves, flatten, identity_of, tree_map, unflatten
+
+Implementation = Literal["parallel", "counter", "reference"]
+
+
+def scan(
+    aggregator: Aggregator,
+    leaves: State,
+    *,
+    inclusive: bool = False,
+    implementation: Implementation = "parallel",
+    recompute: bool = False,
+    offsets: Sequence[int] | Tensor | None = None,
+) -> State:
+    """Return the prefix states of a sequence of leaves; ``combine`` need not be associative.
+
+    The bracketing is that of ``scans.reference``: perfect trees named by the binary digits of the
+    prefix's length, folded from left to right. All implementations make the same merges.
+
+    Args:
+        aggregator: The operator; see ``Aggregator``.
+        leaves: A tensor or a pytree of tensors ``(B, N, ...)``; any ``N``, 0 and 1 included.
+        inclusive: Whether place ``i`` has seen leaf ``i``. If not, it holds the state of the ``i``
+            leaves before it, and place 0 the identity.
+        implementation: ``"parallel"``: one batched ``combine`` a level up and down, at most
+            ``2 log2 N``; ``"counter"``: the streaming form, leaf by leaf; ``"reference"``: the definition.
+        recompute: Keep only operands for the backward pass and run ``combine`` again there. Less memory,
+            for one more forward pass; only for ``"parallel"``.
+        offsets: For sequences packed end to end in one row (``B = 1``): where each begins, and where the
+            last ends, such as ``[0, 3, 3, 10]``. No state crosses a boundary.
+
+    Returns:
+        States of the same form as ``leaves``, ``(B, N, ...)``.
+
+    Raises:
+        TypeError: If ``leaves`` holds something other than tensors.
+        ValueError: If the leaves, a merged state, the offsets or ``implementation`` break the rules above.
+    """
+    if implementation not in get_args(Implementation):
+        raise ValueError(
+            f"implementation must be one of {list(get_args(Implementation))}, got {implementation!r}."
+        )
+    if recompute and implementation != "parallel":
+        raise ValueError(
+            f"recompute needs implementation='parallel', got {implementation!r}; "
+            f"leave recompute out, the other forms keep what autograd asks for."
+        )
+    tensors, structure = check_leaves(leaves)
+    batch, length = tensors[0].shape[:2]
+    if offsets is None:
+        lengths = None
+    elif batch == 1:
+        lengths = check_offsets(offsets, length)
+    else:
+        raise ValueError(
+            f"Packed sequences need leaves of shape (1, sum of N, ...), got a batch of {batch}; "
+            f"join the rows along axis 1."
+        )
+    if length == 0:
+        return leaves
+    if implementation == "parallel":
+        merge = Merge(aggregator, structure, recompute=recompute)
+        identity = [x[:, None] for x in identity_of(aggregator, [x[:, 0] for x in tensors], structure)]
+        if lengths is not None:
+            found = packed_scan(merge, tensors, identity, lengths, inclusive=inclusive)
+        elif inclusive:
+            found = [x[:, 1:] for x in sweep(merge, tensors, 0, [], [identity])[0]]
+        else:
+            found = sweep(merge, [x[:, :-1] for x in tensors], 0, [], [identity])[0]
+        return unflatten(found, structure)
+    form = _counter if implementation == "counter" else _reference
+    rows = zip(*(x.split(lengths or [length], 1) for x in tensors), strict=True)
+    states: list[State] = []
+    for row in rows:
+        if row[0].shape[1]:
+            states += form(aggregator, unflatten(list(row), structure), inclusive)
+    return tree_map(lambda *x: torch.stack(x, 1), *states)
+
+
+def _counter(aggregator: Aggregator, leaves: State, inclusive: bool) -> list[State]:
+    singles = _singles(leaves)
+    counter = Counter.empty(aggregator, singles[0])
+    states = []
+    for leaf in singles:
+        after = counter.push(leaf)
+        states.append((after if inclusive else counter).prefix)
+        counter = after
+    return states
+
+
+def _reference(aggregator: Aggregator, leaves: State, inclusive: bool) -> list[State]:
+    counts = range(inclusive, len(_singles(leaves)) + inclusive)
+    return [reference.prefix_state(aggregator, leaves, count) for count in counts]
+
+
+def _singles(leaves: State) -> list[State]:
+    tensors, structure = flatten(leaves)
+    return [unflatten(list(x), structure) for x in zip(*(x.unbind(1) for x in tensors), strict=True)]

@@ -1,0 +1,110 @@
+"""The Transformer-PSM: softmax attention as the aggregator and as the inference module."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from scannable.models._head import Head
+from scannable.models._prefix_scannable import PrefixScannable
+from scannable.modules import Codebook, TokenEncoder, Transformer, TransformerAggregator, TransformerInference
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerPSMConfig:
+    """A Transformer-PSM. The authors' code: unshared blocks, a causal mask, an untied head, no codebook."""
+
+    width: int = 128
+    """Model width."""
+    heads: int = 4
+    """Attention heads; they divide the width."""
+    chunk: int = 16
+    """Tokens in a chunk, and slots in a state."""
+    aggregator_layers: int = 1
+    """Blocks of the aggregator."""
+    inference_layers: int = 2
+    """Blocks of the inference module."""
+    shared: bool = False
+    """Whether aggregator and inference are one stack of blocks; then both have as many layers."""
+    aggregator_mask: Literal["bidirectional", "causal"] = "bidirectional"
+    """What slots of the aggregator see; the paper says bidirectional, the authors' code is causal."""
+    positions: Literal["slot", "rotary", "chunk", "global"] = "slot"
+    """slot: a learned vector for each slot of [left | right] and of [prefix | chunk]. rotary: the same slots, rotated.
+    chunk, global: added to the token embeddings only, by offset in the chunk or by place in the text up to `limit`, as
+    in the authors' earlier and later code; a left slot then looks like a right one."""
+    limit: int = 1024
+    """The longest text with global positions; the other kinds have no limit."""
+    identity: Literal["flag", "learned"] = "flag"
+    """How the first chunk knows that nothing was before: no prefix slots (the authors' flag), or learned ones."""
+    tied: bool = True
+    """Whether the head's weights are those of the token embedding."""
+    codebook: Literal["none", "own", "tied"] = "none"
+    """Snap merged states to the nearest of `codes` vectors of their own, or of the token embeddings."""
+    codes: int = 1024
+    """Size of a codebook of its own."""
+    temperature: float = 1.0
+    """Softness of the codebook's backward pass."""
+    dropout: float = 0.0
+    """Share of activations dropped in training."""
+    recompute: bool = False
+    """Run the aggregator again in the backward pass: less memory for more time."""
+
+    def __post_init__(self) -> None:
+        if self.shared and self.aggregator_layers != self.inference_layers:
+            raise ValueError(
+                f"Shared blocks need as many aggregator as inference layers, got {self.aggregator_layers} and "
+                f"{self.inference_layers}; make them equal, or set shared=False."
+            )
+
+
+class TransformerPSM(PrefixScannable):
+    """A prefix-scannable model whose aggregator and inference module are GPT-2-style stacks ([1], Section 4).
+
+    Args:
+        config: Its shape and switches.
+        vocabulary: How many tokens there are.
+
+    [1] Yau et al., Sequential-Parallel Duality in Prefix-Scannable Models, arXiv 2506.10918 v2.
+    """
+
+    def __init__(self, config: TransformerPSMConfig, vocabulary: int) -> None:
+        def stack(layers: int) -> Transformer:
+            return Transformer(
+                config.width,
+                config.heads,
+                layers,
+                positions=within,
+                slots=2 * config.chunk,
+                dropout=config.dropout,
+            )
+
+        added: Literal["none", "chunk", "global"] = "none"
+        within: Literal["absolute", "rotary", "none"] = (
+            "rotary" if config.positions == "rotary" else "absolute"
+        )
+        if config.positions in ("chunk", "global"):
+            added, within = config.positions, "none"
+        limit = config.chunk if added == "chunk" else config.limit
+        encoder = TokenEncoder(vocabulary, config.width, positions=added, limit=limit)
+        blocks = stack(config.inference_layers)
+        learned = config.identity == "learned"
+        aggregator: TransformerAggregator | Codebook = TransformerAggregator(
+            blocks if config.shared else stack(config.aggregator_layers),
+            causal=config.aggregator_mask == "causal",
+            learned_identity=config.chunk if learned else None,
+        )
+        if config.codebook != "none":
+            codes = encoder.tokens.weight
+            if config.codebook == "own":
+                codes = nn.Parameter(0.02 * torch.randn(config.codes, config.width))
+            aggregator = Codebook(aggregator, codes, temperature=config.temperature)
+        inference = TransformerInference(
+            encoder,
+            blocks,
+            Head(encoder.tokens, tied=config.tied),
+            prefix_slots=config.chunk,
+            reads_identity=learned,
+        )
+        super().__init__(encoder, aggregator, inference, chunk=config.chunk, recompute=config.recompute)
+        self.config = config

@@ -35,6 +35,80 @@ class Counting:
 def draw_skew(batch, length, seed=0):
     generator = torch.Generator().manual_seed(seed)
     shape = {"a": (batch, length, 3), "b": (batch, length, 2, 2)}
-    return {
-        name: torch.randint(0, 100, size, generator=generator).double() for name, size in shape.items()
-    }
+    return {name: torch.randint(0, 100, size, generator=generator).double() for name, size in shape.items()}
+
+
+class Pair:
+    """As Skew, but light, for tests that make hundreds of thousands of merges; exact for 130 leaves."""
+
+    def combine(self, left, right):
+        return torch.add(left[0], right[0], alpha=3), torch.sub(left[1], right[1], alpha=2)
+
+    def identity(self, like):
+        return torch.zeros_like(like[0]), torch.zeros_like(like[1])
+
+
+class Sum:
+    """Associative and commutative."""
+
+    def combine(self, left, right):
+        return left + right
+
+    def identity(self, like):
+        return torch.zeros_like(like)
+
+
+class MatrixProduct:
+    """Associative, not commutative; exact while entries stay small."""
+
+    def combine(self, left, right):
+        return right @ left % 97
+
+    def identity(self, like):
+        return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)
+
+
+class Learned(torch.nn.Module):
+    """A gated mixture of two states, neither associative nor commutative."""
+
+    def __init__(self, width, seed=0):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        scale = (2 * width) ** -0.5
+        self.mix = torch.nn.Parameter(torch.randn(2 * width, width, generator=generator) * scale)
+        self.gate = torch.nn.Parameter(torch.randn(2 * width, width, generator=generator) * scale)
+        self.start = torch.nn.Parameter(torch.randn(width, generator=generator))
+
+    def combine(self, left, right):
+        both = torch.cat([left, right], -1)
+        return torch.sigmoid(both @ self.gate) * left + torch.tanh(both @ self.mix)
+
+    def identity(self, like):
+        return self.start.expand_as(like)
+
+
+class Free:
+    """The freest operator: every pair of states makes a state of its own, so no wrong bracket can hide.
+
+    States are integers ``(R,)``; leaves are not negative, and merged states are numbered from -1 down.
+    """
+
+    def __init__(self):
+        self.names = {}
+
+    def combine(self, left, right):
+        pairs = zip(left.tolist(), right.tolist(), strict=True)
+        return torch.tensor([self.names.setdefault(pair, -1 - len(self.names)) for pair in pairs])
+
+    def identity(self, like):
+        return torch.full_like(like, 10**9)
+
+
+class Right:
+    """Costs nothing and merges nothing: for counting."""
+
+    def combine(self, left, right):
+        return right
+
+    def identity(self, like):
+        return torch.zeros_like(like)

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from scannable.models._check import as_sequence, check_batch, check_config, check_reading, check_tokens
 from scannable.models._head import Head
 from scannable.models._stream import Stream
-from scannable.modules import Positions, TokenEncoder, Transformer
+from scannable.modules import MLPKind, Positions, TokenEncoder, Transformer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +29,17 @@ class DecoderConfig:
     """How many absolute positions are learned; the other kinds have no limit."""
     tied: bool = True
     """Whether the head's weights are those of the token embedding."""
+    norm: float | None = None
+    """Length of every token vector; free if left out."""
+    logit_scale: float = 1.0
+    """What the head's logits are multiplied with."""
+    mlp: MLPKind = "gelu"
+    """GELU as in GPT-2, or the product of two linear maps (bilinear)."""
     dropout: float = 0.0
     """Share of activations dropped in training."""
+
+    def __post_init__(self) -> None:
+        check_config(self)
 
 
 class Decoder(nn.Module):
@@ -41,7 +52,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: DecoderConfig, vocabulary: int) -> None:
         super().__init__()
-        self.embed = TokenEncoder(vocabulary, config.width)
+        self.embed = TokenEncoder(vocabulary, config.width, norm=config.norm)
         self.stack = Transformer(
             config.width,
             config.heads,
@@ -49,29 +60,56 @@ class Decoder(nn.Module):
             positions=config.positions,
             slots=config.limit,
             dropout=config.dropout,
+            mlp=config.mlp,
         )
-        self.head = Head(self.embed.tokens, tied=config.tied)
+        self.head = Head(self.embed.tokens, tied=config.tied, scale=config.logit_scale)
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
-        """Read whole sequences."""
+        """Read whole sequences.
+
+        Raises:
+            TypeError: If the tokens have the wrong dtype.
+            ValueError: If they have the wrong shape or device, are out of range, or more than there are positions.
+        """
+        check_tokens(tokens, self._blank())
         return self.head(self.stack(self.embed(tokens)))
 
     def start(self, batch: int = 1) -> Stream:
         """Begin ``batch`` streams that have read nothing."""
-        return Stream(count=0, cache=(0, ()))
+        check_batch(batch)
+        return Stream(count=0, batch=batch, cache=(0, ()))
 
     def step(self, stream: Stream, token: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Stream]:
         """Read one token."""
-        return self.prefill(stream, token[:, None])
+        return self.prefill(stream, as_sequence(token))
 
     def prefill(
         self, stream: Stream, tokens: Int[Tensor, "B T"], logits: Literal["last", "all"] = "last"
     ) -> tuple[Float[Tensor, "B *T V"], Stream]:
-        """Read ``T`` tokens; return the ``"last"`` logits, ``(B, V)``, or ``"all"``, ``(B, T, V)``."""
+        """Read ``T`` tokens; return the ``"last"`` logits, ``(B, V)``, or ``"all"``, ``(B, T, V)``, and the stream.
+
+        Raises:
+            TypeError: If the tokens have the wrong dtype.
+            ValueError: If they have the wrong shape or device or are out of range, the stream is not one of such a
+                model and batch, there are no more positions, or the last of no tokens is asked for.
+        """
+        check_tokens(tokens, self._blank())
+        check_reading(stream, tokens, logits, own=stream.counter is None)
+        if not tokens.shape[1]:
+            return self(tokens), stream
         read, cache = self.stack.extend(stream.cache, self.embed(tokens))
-        stream = Stream(count=stream.count + tokens.shape[1], cache=cache)
+        stream = Stream(count=stream.count + tokens.shape[1], batch=stream.batch, cache=cache)
         return self.head(read if logits == "all" else read[:, -1]), stream
 
     def restore(self, named: dict[str, Tensor]) -> Stream:
-        """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model."""
-        return Stream.from_tensors(named, None)
+        """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.
+
+        Raises:
+            ValueError: If it is not a stream of such a model.
+        """
+        return Stream.from_tensors(
+            named, lambda count: Stream(count=count, batch=1, cache=self.stack.blank(count))
+        )
+
+    def _blank(self) -> Int[Tensor, "0 0"]:
+        return torch.zeros(0, 0, dtype=torch.long, device=self.embed.tokens.weight.device)

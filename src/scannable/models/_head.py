@@ -4,24 +4,21 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scannable.modules import initialise
+from scannable.modules import Codes
 
 
 class Head(nn.Module):
     """A linear map without bias onto the vocabulary.
 
     Args:
-        embedding: The token embedding.
-        tied: Use its weights, as GPT-2 does; else weights of its own, as in the authors' code.
+        tokens: The token embedding.
+        tied: Compare with its vectors, as GPT-2 does; else with vectors of its own, as in the authors' code.
+        scale: What logits are multiplied with.
     """
 
-    def __init__(self, embedding: nn.Embedding, *, tied: bool) -> None:
+    def __init__(self, tokens: Codes, *, tied: bool, scale: float = 1.0) -> None:
         super().__init__()
-        if tied:
-            self.weight = embedding.weight
-        else:
-            own = nn.Linear(embedding.embedding_dim, embedding.num_embeddings, bias=False)
-            self.weight = own.apply(initialise).weight
+        self.codes, self.scale = tokens if tied else Codes(*tokens.weight.shape), scale
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
-        return F.linear(x, self.weight)
+        return F.linear(x, self.scale * self.codes.vectors())

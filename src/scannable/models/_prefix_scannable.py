@@ -1,12 +1,14 @@
 """Enc + Agg + Inf: one model in two forms, parallel over a tree and streaming with a counter."""
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from scannable.models._check import as_sequence, check_batch, check_reading, check_tokens
 from scannable.models._stream import Stream
 from scannable.modules import Inference
 from scannable.scans import Aggregator, Counter, State, scan
@@ -52,9 +54,10 @@ class PrefixScannable(nn.Module):
         """Read whole sequences in parallel.
 
         Raises:
-            ValueError: If the tokens have the wrong rank, batch or device.
+            TypeError: If the tokens have the wrong dtype.
+            ValueError: If they have the wrong shape or device, or are out of range.
         """
-        self._check(tokens)
+        tokens = check_tokens(tokens, self._blank(0))
         batch, length = tokens.shape[:2]
         # No state is needed of the chunk that holds the last token.
         before = max(0, length - 1) // self.chunk
@@ -75,13 +78,12 @@ class PrefixScannable(nn.Module):
 
     def start(self, batch: int = 1) -> Stream:
         """Begin ``batch`` streams that have read nothing."""
-        counter = Counter.empty(self.aggregator, self._like(batch))
-        chunk = self._blank(batch)[:, :0]
-        return Stream(count=0, counter=counter, chunk=chunk, cache=self._start(counter, chunk))
+        check_batch(batch)
+        return self._open(Counter.empty(self.aggregator, self._like(batch)), self._blank(batch))
 
     def step(self, stream: Stream, token: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "B ..."], Stream]:
         """Read one token; return what is said of it, and the stream after it."""
-        return self.prefill(stream, token[:, None])
+        return self.prefill(stream, as_sequence(token))
 
     def prefill(
         self,
@@ -101,33 +103,29 @@ class PrefixScannable(nn.Module):
             The outputs, and the stream after the tokens; the stream given stays as it was.
 
         Raises:
-            ValueError: If the tokens have the wrong rank, batch or device, or the last of none is asked for.
+            TypeError: If the tokens have the wrong dtype.
+            ValueError: If they have the wrong shape or device or are out of range, the stream is not one of this
+                model and batch, or the last output of no tokens is asked for.
         """
-        self._check(tokens)
-        length, outputs = tokens.shape[1], []
-        if logits not in ("last", "all"):
-            raise ValueError(f"logits must be 'last' or 'all', got {logits!r}.")
-        if not length and logits == "last":
-            raise ValueError("There is no last output of no tokens, got T=0; ask for logits='all'.")
-        assert stream.chunk is not None
-        if stream.chunk.shape[0] != tokens.shape[0]:
-            raise ValueError(
-                f"The stream is a batch of {stream.chunk.shape[0]}, got tokens of shape {tuple(tokens.shape)}; "
-                f"start a stream for each batch size."
-            )
+        tokens = check_tokens(tokens, self._blank(0))
+        own = stream.counter is not None and stream.counter.aggregator is self.aggregator
+        check_reading(stream, tokens, logits, own=own)
+        length = tokens.shape[1]
         if not length:
             return self(tokens), stream
+        outputs: list[Tensor] = []
         head = min(length, -stream.count % self.chunk)
         if head:
             output, stream = self._read_within(stream, tokens[:, :head])
             outputs.append(output)
-        whole = (length - head) // self.chunk * self.chunk
+        whole, rest = divmod(length - head, self.chunk)
         if whole:
-            every = logits == "all" or head + whole == length
-            output, stream = self._read_whole(stream, tokens[:, head : head + whole], every=logits == "all")
-            outputs += [output] if every else []
-        if head + whole < length:
-            output, stream = self._read_within(stream, tokens[:, head + whole :])
+            # Of chunks whose outputs nobody asked for, only the states are needed.
+            skip = 0 if logits == "all" else whole - (rest == 0)
+            output, stream = self._read_whole(stream, tokens[:, head : length - rest], skip)
+            outputs += output
+        if rest:
+            output, stream = self._read_within(stream, tokens[:, length - rest :])
             outputs.append(output)
         return (torch.cat(outputs, 1) if logits == "all" else outputs[-1][:, -1]), stream
 
@@ -137,38 +135,52 @@ class PrefixScannable(nn.Module):
         Raises:
             ValueError: If it is not a stream of such a model.
         """
-        return Stream.from_tensors(named, self.aggregator)
+        return Stream.from_tensors(named, self._stream_like)
+
+    def _stream_like(self, count: int) -> Stream:
+        """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""
+        chunks, rest = divmod(count, self.chunk)
+        counter, blank = Counter.empty(self.aggregator, self._like(1)), self._blank(1)
+        states = tuple(counter.empty_prefix if chunks >> k & 1 else None for k in range(chunks.bit_length()))
+        stream = self._open(replace(counter, count=chunks, roots=states, folds=states), blank)
+        return self._read_within(stream, blank[:, :rest])[1] if rest else stream
+
+    def _open(self, counter: Counter, like: Tensor) -> Stream:
+        """Open the chunk after those of the counter, for tokens like these."""
+        prefix = counter.prefix if counter.count or self.inference.reads_identity else None
+        return Stream(
+            count=counter.count * self.chunk,
+            batch=like.shape[0],
+            counter=counter,
+            chunk=like[:, :0].clone(),
+            cache=self.inference.start(prefix, **self._place(self.inference, counter.count, like)),
+        )
 
     def _read_within(self, stream: Stream, tokens: Tensor) -> tuple[Tensor, Stream]:
         """Read tokens that do not go beyond the current chunk."""
-        counter, chunk = stream.counter, stream.chunk
-        assert counter is not None
-        assert chunk is not None
+        assert stream.counter is not None
+        assert stream.chunk is not None
         output, cache = self.inference.step(stream.cache, tokens)
-        chunk = torch.cat([chunk, tokens], 1)
-        if chunk.shape[1] == self.chunk:
-            counter = counter.push(_at(self._encode(chunk, counter.count), 0))
-            chunk, cache = chunk[:, :0], self._start(counter, chunk)
-        count = stream.count + tokens.shape[1]
-        return output, Stream(count=count, counter=counter, chunk=chunk, cache=cache)
+        chunk = torch.cat([stream.chunk, tokens], 1)
+        if chunk.shape[1] < self.chunk:
+            count = stream.count + tokens.shape[1]
+            return output, replace(stream, count=count, chunk=chunk, cache=cache)
+        leaf = _at(self._encode(chunk, stream.counter.count), 0)
+        return output, self._open(stream.counter.push(leaf), tokens)
 
-    def _read_whole(self, stream: Stream, tokens: Tensor, *, every: bool) -> tuple[Tensor, Stream]:
-        """Read whole chunks at a chunk's boundary; return all outputs, or those of the last chunk."""
+    def _read_whole(self, stream: Stream, tokens: Tensor, skip: int) -> tuple[list[Tensor], Stream]:
+        """Read whole chunks at a chunk's boundary; return the outputs of all but the first ``skip``."""
         before = stream.counter
         assert before is not None
-        prefixes, counter = before.extend(self._encode(tokens, before.count))
-        chunks = tokens.shape[1] // self.chunk
-        skip = 0 if every else chunks - 1
-        outputs = []
+        prefixes, after = before.extend(self._encode(tokens, before.count))
+        chunks, outputs = tokens.shape[1] // self.chunk, []
         if before.count + skip == 0:
             outputs.append(self._read(self._empty_prefix(tokens.shape[0]), tokens[:, : self.chunk], 0))
             skip = 1
         if skip < chunks:
             rest = tokens[:, skip * self.chunk :]
             outputs.append(self._read_chunks(_span(prefixes, skip, chunks), rest, before.count + skip))
-        count = stream.count + tokens.shape[1]
-        after = Stream(count=count, counter=counter, chunk=tokens[:, :0], cache=self._start(counter, tokens))
-        return torch.cat(outputs, 1), after
+        return outputs, self._open(after, tokens)
 
     def _encode(self, tokens: Tensor, number: int) -> State:
         """Encode whole chunks, the first of them chunk ``number`` of the text: ``(B, N, ...)``."""
@@ -191,11 +203,6 @@ class PrefixScannable(nn.Module):
         """Infer on one chunk, whole or not."""
         return self.inference(prefix, tokens, **self._place(self.inference, number, tokens))
 
-    def _start(self, counter: Counter, like: Tensor) -> Any:
-        """Open the chunk after those of the counter, for tokens on the device of ``like``."""
-        prefix = counter.prefix if counter.count or self.inference.reads_identity else None
-        return self.inference.start(prefix, **self._place(self.inference, counter.count, like))
-
     def _place(self, module: nn.Module, number: int, like: Tensor, chunks: int = 1) -> dict[str, Tensor]:
         """Tell a module that asks for it where the rows of chunk ``number`` and on begin in the text."""
         if not getattr(module, "absolute", False):
@@ -217,19 +224,6 @@ class PrefixScannable(nn.Module):
         some = next(self.parameters(), torch.zeros(()))
         dtype = some.dtype if self.token_shape else torch.long
         return torch.zeros(batch, self.chunk, *self.token_shape, dtype=dtype, device=some.device)
-
-    def _check(self, tokens: Tensor) -> None:
-        blank = self._blank(0)
-        shape, rank = tuple(tokens.shape), 2 + len(self.token_shape)
-        if len(shape) != rank or shape[0] == 0 or shape[2:] != self.token_shape:
-            wanted = ", ".join(["B >= 1", "T", *map(str, self.token_shape)])
-            raise ValueError(
-                f"Tokens must have shape ({wanted}), got {shape}; put batch first, tokens second."
-            )
-        if tokens.device != blank.device:
-            raise ValueError(
-                f"Tokens must be on the model's device, {blank.device}, got {tokens.device}; move them with .to()."
-            )
 
 
 def _at(states: State, place: int) -> State:

@@ -1,14 +1,14 @@
 """Streams: what a model keeps of the tokens so far, as a value that can be kept, forked, saved, resumed."""
 
-import json
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree
 
-from scannable.scans import Aggregator, Counter
+from scannable.scans import Counter
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -17,69 +17,82 @@ class Stream:
 
     Attributes:
         count: How many tokens were read.
+        batch: How many texts are read side by side; the first axis of every tensor here.
         cache: What the last module keeps of the tokens it can still see.
         counter: The states of all whole chunks, in a model that has chunks.
         chunk: The tokens of the chunk that is not whole yet, ``(B, fewer than C)``.
     """
 
     count: int
+    batch: int
     cache: Any
     counter: Counter | None = None
     chunk: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all that is kept."""
-        tensors = {id(x): x for x in _pytree.tree_leaves(self._tree()) if isinstance(x, Tensor)}
-        return sum(x.numel() * x.element_size() for x in tensors.values())
+        """The bytes of memory that the stream keeps from being freed."""
+        storages = [x.untyped_storage() for x in self._flatten()[0] if isinstance(x, Tensor)]
+        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
-    def _tree(self) -> list[Any]:
+    def _flatten(self) -> tuple[list[Any], Any]:
         counter = self.counter
-        kept = counter and [counter.count, counter.empty_prefix, counter.roots, counter.folds]
-        return [self.count, self.cache, self.chunk, kept]
+        states = counter and [counter.empty_prefix, counter.roots, counter.folds]
+        return _pytree.tree_flatten([self.cache, self.chunk, states])
 
     def tensors(self) -> dict[str, Tensor]:
-        """Write the stream as named tensors, ready for ``safetensors.torch.save_file``.
-
-        Raises:
-            TypeError: If a cache holds something else than tensors and plain numbers.
-        """
-        leaves, structure = _pytree.tree_flatten(self._tree())
-        constants = {i: x for i, x in enumerate(leaves) if not isinstance(x, Tensor)}
-        if not all(x is None or isinstance(x, int | float) for x in constants.values()):
-            kinds = sorted({type(x).__name__ for x in constants.values()})
-            raise TypeError(f"A stream to be saved holds tensors and numbers, got {kinds}; keep only those.")
-        plan = json.dumps([_pytree.treespec_dumps(structure), list(constants.items())])
-        named = {f"{i}": x.detach().clone().contiguous() for i, x in enumerate(leaves) if i not in constants}
-        return {**named, "plan": torch.tensor(list(plan.encode()), dtype=torch.uint8)}
+        """Write the stream as named tensors, ready for ``safetensors.torch.save_file``."""
+        tensors = [x for x in self._flatten()[0] if isinstance(x, Tensor)]
+        named = {
+            f"{i}": x.detach().clone(memory_format=torch.contiguous_format) for i, x in enumerate(tensors)
+        }
+        return {"count": torch.tensor(self.count), "batch": torch.tensor(self.batch), **named}
 
     @classmethod
-    def from_tensors(cls, named: dict[str, Tensor], aggregator: Aggregator | None) -> Self:
-        """Read what ``tensors`` wrote; the aggregator is the model's.
+    def from_tensors(cls, named: dict[str, Tensor], like: Callable[[int], "Stream"]) -> "Stream":
+        """Read what ``tensors`` wrote.
+
+        Nothing but the tensors' values is taken from ``named``: their places, shapes and dtypes must be those of the
+        model's own streams.
+
+        Args:
+            named: The tensors, on any device.
+            like: The model's stream of one text (``B = 1``) after so many tokens, whatever they are.
 
         Raises:
             ValueError: If the tensors are not those of a stream of such a model.
         """
-        try:
-            structure, constants = json.loads(bytes(named["plan"].tolist()))
-            leaves = {**dict(constants), **{int(i): x for i, x in named.items() if i != "plan"}}
-            ordered = [leaves[i] for i in range(len(leaves))]
-            count, cache, chunk, kept = _pytree.tree_unflatten(ordered, _pytree.treespec_loads(structure))
-        except (KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        count, batch = _number(named, "count", least=0), _number(named, "batch", least=1)
+        with torch.no_grad():
+            model = like(count)
+        leaves, structure = model._flatten()
+        places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        wanted = {f"{n}": (leaves[i].dtype, (batch, *leaves[i].shape[1:])) for n, i in enumerate(places)}
+        got = {name: (x.dtype, tuple(x.shape)) for name, x in named.items() if name not in ("count", "batch")}
+        wrong = sorted(name for name in wanted | got if wanted.get(name) != got.get(name))
+        if wrong:
+            name = wrong[0]
             raise ValueError(
-                f"A saved stream must be what Stream.tensors() wrote, got tensors {sorted(named)} ({error}); "
-                f"save the stream again."
-            ) from error
-        if (kept is None) != (aggregator is None):
-            raise ValueError("The saved stream belongs to a model of another kind; resume it with its own.")
-        counter = None
-        if kept is not None and aggregator is not None:
-            number, empty, roots, folds = kept
-            counter = Counter(
-                aggregator=aggregator,
-                count=number,
-                empty_prefix=empty,
-                roots=tuple(roots),
-                folds=tuple(folds),
+                f"A saved stream must have the tensors of this model's streams after {count} tokens, {len(wanted)} of "
+                f"them and {name!r} being {wanted.get(name)}, got {len(got)} and {got.get(name)}; "
+                f"resume it with the model that wrote it."
             )
-        return cls(count=count, cache=cache, counter=counter, chunk=chunk)
+        for n, i in enumerate(places):
+            leaves[i] = named[f"{n}"].to(leaves[i].device)
+        cache, chunk, states = _pytree.tree_unflatten(leaves, structure)
+        counter = model.counter
+        if counter is not None:
+            empty, roots, folds = states
+            counter = replace(counter, empty_prefix=empty, roots=roots, folds=folds)
+        return replace(model, batch=batch, cache=cache, chunk=chunk, counter=counter)
+
+
+def _number(named: dict[str, Tensor], name: str, *, least: int) -> int:
+    """Read a whole number, not so large that places in the text overflow."""
+    got = named.get(name)
+    if got is None or got.dim() or got.dtype != torch.long or not least <= int(got) < 2**48:
+        raise ValueError(
+            f"A saved stream must have a whole number {name!r} from {least} to 2**48, got {got} "
+            f"among tensors {sorted(named)}; save the stream again with Stream.tensors()."
+        )
+    return int(got)

@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import nn
-
+from scannable.models._check import check_config
 from scannable.models._head import Head
 from scannable.models._prefix_scannable import PrefixScannable
-from scannable.modules import Codebook, TokenEncoder, Transformer, TransformerAggregator, TransformerInference
+from scannable.modules import (
+    Codebook,
+    Codes,
+    MLPKind,
+    TokenEncoder,
+    Transformer,
+    TransformerAggregator,
+    TransformerInference,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +49,23 @@ class TransformerPSMConfig:
     """Snap merged states to the nearest of `codes` vectors of their own, or of the token embeddings."""
     codes: int = 1024
     """Size of a codebook of its own."""
+    codebook_gradient: Literal["soft", "stop"] = "soft"
+    """Through a snapped state: as of a soft mixture of codes, or none, which is steadier with shared blocks."""
     temperature: float = 1.0
-    """Softness of the codebook's backward pass."""
+    """Softness of the soft gradient."""
+    norm: float | None = None
+    """Length of every token vector and code; free if left out."""
+    logit_scale: float = 1.0
+    """What the head's logits are multiplied with."""
+    mlp: MLPKind = "gelu"
+    """GELU as in GPT-2, or the product of two linear maps (bilinear), which learns group products in fewer steps."""
     dropout: float = 0.0
     """Share of activations dropped in training."""
     recompute: bool = False
     """Run the aggregator again in the backward pass: less memory for more time."""
 
     def __post_init__(self) -> None:
+        check_config(self)
         if self.shared and self.aggregator_layers != self.inference_layers:
             raise ValueError(
                 f"Shared blocks need as many aggregator as inference layers, got {self.aggregator_layers} and "
@@ -77,6 +92,7 @@ class TransformerPSM(PrefixScannable):
                 positions=within,
                 slots=2 * config.chunk,
                 dropout=config.dropout,
+                mlp=config.mlp,
             )
 
         added: Literal["none", "chunk", "global"] = "none"
@@ -86,7 +102,7 @@ class TransformerPSM(PrefixScannable):
         if config.positions in ("chunk", "global"):
             added, within = config.positions, "none"
         limit = config.chunk if added == "chunk" else config.limit
-        encoder = TokenEncoder(vocabulary, config.width, positions=added, limit=limit)
+        encoder = TokenEncoder(vocabulary, config.width, positions=added, limit=limit, norm=config.norm)
         blocks = stack(config.inference_layers)
         learned = config.identity == "learned"
         aggregator: TransformerAggregator | Codebook = TransformerAggregator(
@@ -95,14 +111,16 @@ class TransformerPSM(PrefixScannable):
             learned_identity=config.chunk if learned else None,
         )
         if config.codebook != "none":
-            codes = encoder.tokens.weight
+            codes = encoder.tokens
             if config.codebook == "own":
-                codes = nn.Parameter(0.02 * torch.randn(config.codes, config.width))
-            aggregator = Codebook(aggregator, codes, temperature=config.temperature)
+                codes = Codes(config.codes, config.width, norm=config.norm)
+            aggregator = Codebook(
+                aggregator, codes, gradient=config.codebook_gradient, temperature=config.temperature
+            )
         inference = TransformerInference(
             encoder,
             blocks,
-            Head(encoder.tokens, tied=config.tied),
+            Head(encoder.tokens, tied=config.tied, scale=config.logit_scale),
             prefix_slots=config.chunk,
             reads_identity=learned,
         )

@@ -52,7 +52,8 @@ class GatedSum(nn.Module):
         self.apply(initialise)
 
     def combine(self, left: Float[Tensor, "*R D"], right: Float[Tensor, "*R D"]) -> Float[Tensor, "*R D"]:
-        return torch.lerp(right, left, torch.sigmoid(self.gate(torch.cat([left, right], -1))))
+        keep = torch.sigmoid(self.gate(torch.cat([left, right], -1)))
+        return torch.lerp(right, left, keep.to(left.dtype))
 
     def identity(self, like: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         return torch.zeros_like(like)
@@ -68,7 +69,7 @@ class MLP(nn.Module):
         )
 
     def combine(self, left: Float[Tensor, "*R D"], right: Float[Tensor, "*R D"]) -> Float[Tensor, "*R D"]:
-        return self.network(torch.cat([left, right], -1))
+        return self.network(torch.cat([left, right], -1)).to(left.dtype)
 
     def identity(self, like: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         return torch.zeros_like(like)
@@ -97,7 +98,8 @@ class MatrixProduct(nn.Module):
     def combine(
         self, left: Float[Tensor, "*R K K"], right: Float[Tensor, "*R K K"]
     ) -> Float[Tensor, "*R K K"]:
-        return left @ right
+        with torch.autocast(left.device.type, enabled=False):
+            return left @ right
 
     def identity(self, like: Float[Tensor, "*B K K"]) -> Float[Tensor, "*B K K"]:
         return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)

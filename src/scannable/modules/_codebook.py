@@ -1,10 +1,12 @@
 """Finitely many states: each merged state is snapped to the nearest vector of a codebook."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from scannable.modules._codes import Codes
 
 
 class Codebook(nn.Module):
@@ -16,15 +18,27 @@ class Codebook(nn.Module):
 
     Args:
         aggregator: Any aggregator of states ``(R, ..., D)``.
-        codes: The codebook, ``(number of codes, D)``: a parameter of its own or, to tie it, the weight of
-            a token embedding.
-        temperature: In the backward pass a code counts as the softmax-weighted mean of all codes, weighted by
-            their squared distances over twice this; the forward value is the code itself, to the bit.
+        codes: The codebook, of its own or, to tie it, that of a token encoder.
+        gradient: The backward pass; the forward value is always the code itself, to the bit. ``"soft"``: a code
+            counts as the mean of all codes, weighted by a softmax of minus their squared distances over twice the
+            ``temperature``. ``"stop"``: as a constant. That suffices, and is steadier, if the aggregator shares
+            its blocks and codes with the inference module, whose loss then trains the very same table.
+        temperature: Of the soft gradient.
     """
 
-    def __init__(self, aggregator: Any, codes: Float[Tensor, "codes D"], *, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        aggregator: Any,
+        codes: Codes,
+        *,
+        gradient: Literal["soft", "stop"] = "soft",
+        temperature: float = 1.0,
+    ) -> None:
         super().__init__()
-        self.aggregator, self.codes, self.temperature = aggregator, codes, temperature
+        if not temperature > 0:
+            raise ValueError(f"A codebook's temperature must be positive, got {temperature}; raise it.")
+        self.aggregator, self.codes = aggregator, codes
+        self.gradient, self.temperature = gradient, temperature
 
     def combine(
         self, left: Float[Tensor, "R *n D"], right: Float[Tensor, "R *n D"]
@@ -36,11 +50,14 @@ class Codebook(nn.Module):
 
     def snap(self, states: Float[Tensor, "*R D"]) -> Float[Tensor, "*R D"]:
         """Replace each vector by its nearest code; the lowest index wins a tie."""
-        codes = self.codes.to(states.dtype)
-        nearness = states @ codes.T - codes.square().sum(-1) / 2
+        codes = self.codes.vectors().to(states.dtype)
+        with torch.autocast(
+            states.device.type, enabled=False
+        ):  # or forms would differ in which code is nearest
+            nearness = states @ codes.T - codes.square().sum(-1) / 2
         # Adding nothing but a NaN keeps a NaN from being taken for some code.
         snapped = codes[nearness.argmax(-1)] + 0 * states.detach()
-        if not torch.is_grad_enabled():
-            return snapped
+        if self.gradient == "stop" or not torch.is_grad_enabled():
+            return snapped.detach()
         soft = torch.softmax(nearness / self.temperature, -1) @ codes
         return snapped.detach() + (soft - soft.detach())

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from scannable.modules._transformer import initialise
+from scannable.modules._codes import Codes
 
 
 class TokenEncoder(nn.Module):
@@ -19,6 +19,7 @@ class TokenEncoder(nn.Module):
             reads the slots. ``"chunk"``: a learned vector for each offset in the chunk, as in the
             authors' code until May 2025. ``"global"``: one for each place in the text, as in
             their later code; it ends a text at ``limit`` tokens.
+        norm: The length of every token's vector, or None: free.
         limit: The number of learned positions: ``C`` for ``"chunk"``, the longest text for ``"global"``.
 
     [1] Yau et al., arXiv 2506.10918.
@@ -31,29 +32,31 @@ class TokenEncoder(nn.Module):
         *,
         positions: Literal["none", "chunk", "global"] = "none",
         limit: int = 0,
+        norm: float | None = None,
     ) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary, width)
-        self.places = None if positions == "none" else nn.Embedding(limit, width)
+        self.tokens = Codes(vocabulary, width, norm=norm)
+        self.places = None if positions == "none" else Codes(limit, width)
         self.absolute = positions == "global"
-        self.apply(initialise)
 
     def forward(
         self, tokens: Int[Tensor, "R n"], position: int | Int[Tensor, " R"] = 0
     ) -> Float[Tensor, "R n D"]:
         """Embed ``n`` tokens a row, the first of them at ``position`` (of the chunk, or of the text)."""
-        check_ids(tokens, self.tokens.num_embeddings)
+        check_ids(tokens, len(self.tokens.weight))
         embedded = self.tokens(tokens)
         if self.places is None:
             return embedded
-        limit = self.places.num_embeddings
+        limit = len(self.places.weight)
         start = torch.as_tensor(position, device=tokens.device).reshape(-1, 1)
         places = start + torch.arange(tokens.shape[1], device=tokens.device)
-        if tokens.device.type == "cpu" and places.numel() and int(places.max()) >= limit:
-            raise ValueError(
-                f"Learned positions end at {limit}, got a token at {int(places.max())}; "
-                f"raise `limit`, or use positions that are local."
-            )
+        if _seen(places):
+            low, high = map(int, places.aminmax())
+            if low < 0 or high >= limit:
+                raise ValueError(
+                    f"Learned positions end at {limit}, got tokens at {low} to {high}; "
+                    f"raise `limit`, or use positions that are local."
+                )
         return embedded + self.places(places)
 
 
@@ -75,7 +78,7 @@ def check_ids(tokens: Tensor, vocabulary: int) -> None:
     """
     if tokens.dtype != torch.long:
         raise TypeError(f"Tokens must be torch.int64, got {tokens.dtype}; convert them with .long().")
-    if tokens.device.type != "cpu" or not tokens.numel() or torch.compiler.is_compiling():
+    if not _seen(tokens):
         return
     low, high = map(int, tokens.aminmax())
     if low < 0 or high >= vocabulary:
@@ -83,3 +86,8 @@ def check_ids(tokens: Tensor, vocabulary: int) -> None:
             f"Tokens must be in 0..{vocabulary - 1}, got ids from {low} to {high}; "
             f"was the text encoded for another vocabulary?"
         )
+
+
+def _seen(values: Tensor) -> bool:
+    """Tell whether there are values, and to look at them costs nothing."""
+    return values.device.type == "cpu" and values.numel() > 0 and not torch.compiler.is_compiling()

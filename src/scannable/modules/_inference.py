@@ -27,7 +27,11 @@ class Inference(nn.Module):
         raise NotImplementedError("Write forward(prefix, tokens), or start and step as well.")
 
     def start(self, prefix: Any, position: Any = 0) -> Any:
-        """Open a chunk: return the cache of the streaming form, a pytree of tensors and numbers."""
+        """Open a chunk: return the cache of the streaming form.
+
+        It is a pytree of tensors ``(R, ...)``; what else it holds may only depend on how many tokens were read, not on
+        which, since only the tensors of a stream are saved.
+        """
         return prefix, position, None
 
     def step(self, cache: Any, tokens: Shaped[Tensor, "R n *token"]) -> tuple[Tensor, Any]:

@@ -1,6 +1,5 @@
 """GPT-2-style blocks in a stack that can read out part of its slots and go on from a cache."""
 
-import math
 from typing import Literal
 
 import torch
@@ -8,7 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scannable.modules._codes import Codes
+
 Positions = Literal["absolute", "rotary", "none"]
+MLPKind = Literal["gelu", "bilinear"]
 
 Cache = tuple[int, tuple[tuple[Tensor, Tensor], ...]]
 """The next slot's position, and keys and values ``(R, H, n, K)`` of every layer (no layers: no slot yet)."""
@@ -77,17 +79,26 @@ def rotate(x: Float[Tensor, "R H n K"], position: int) -> Float[Tensor, "R H n K
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
+class Product(nn.Module):
+    """Multiply one half of the channels with the other: the bilinear unit of [1], arXiv 2002.05202."""
+
+    def forward(self, x: Float[Tensor, "R n F2"]) -> Float[Tensor, "R n F"]:
+        u, v = x.chunk(2, -1)
+        return u * v
+
+
 class Block(nn.Module):
     """Attention and an MLP of four times the width, each behind a norm and added to the stream."""
 
-    def __init__(self, width: int, heads: int, *, rotary: bool, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, *, rotary: bool, dropout: float, mlp: MLPKind) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads, rotary=rotary, dropout=dropout)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
-        )
+        hidden = 4 * width
+        up = nn.Linear(width, 2 * hidden if mlp == "bilinear" else hidden)
+        product = Product() if mlp == "bilinear" else nn.GELU(approximate="tanh")
+        self.mlp = nn.Sequential(up, product, nn.Linear(hidden, width))
         self.drop = nn.Dropout(dropout)
 
     def forward(
@@ -119,6 +130,7 @@ class Transformer(nn.Module):
         positions: ``"absolute"``: a learned vector for each of ``slots``; ``"rotary"``; or ``"none"``.
         slots: How many positions there are; without limit unless ``positions="absolute"``.
         dropout: The share of activations dropped in training.
+        mlp: ``"gelu"`` as in GPT-2, or ``"bilinear"``.
     """
 
     def __init__(
@@ -130,6 +142,7 @@ class Transformer(nn.Module):
         positions: Positions = "absolute",
         slots: int = 0,
         dropout: float = 0.0,
+        mlp: MLPKind = "gelu",
     ) -> None:
         super().__init__()
         multiple = 2 * heads if positions == "rotary" else heads
@@ -138,16 +151,17 @@ class Transformer(nn.Module):
                 f"A Transformer needs at least one layer and one head, and a width that is a multiple of "
                 f"{multiple} here, got width={width}, heads={heads}, layers={layers}; change one of them."
             )
-        self.slots = nn.Embedding(slots, width) if positions == "absolute" else None
+        self.heads = heads
+        self.slots = Codes(slots, width) if positions == "absolute" else None
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            Block(width, heads, rotary=positions == "rotary", dropout=dropout) for _ in range(layers)
+            Block(width, heads, rotary=positions == "rotary", dropout=dropout, mlp=mlp) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
         self.apply(initialise)
         for name, weight in self.named_parameters():
             if name.endswith(("out.weight", "mlp.2.weight")):
-                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * layers))
+                weight.data /= layers**0.5
 
     def forward(
         self, x: Float[Tensor, "R n D"], *, first: int = 0, causal: bool = True, position: int = 0
@@ -159,15 +173,23 @@ class Transformer(nn.Module):
         self, cache: Cache, x: Float[Tensor, "R n D"], *, first: int = 0
     ) -> tuple[Float[Tensor, "R m D"], Cache]:
         """Append ``n`` slots to a causal cache; return what slots ``first..n`` read, and the new cache."""
-        return self._read(x, first, causal=True, cache=cache)
+        read, (end, kept) = self._read(x, first, causal=True, cache=cache)
+        # Views would keep the queries' memory too.
+        return read, (end, tuple((keys.contiguous(), values.contiguous()) for keys, values in kept))
+
+    def blank(self, count: int) -> Cache:
+        """Return some cache of ``count`` slots of one row, only to tell what caches are like; it takes no memory."""
+        weight = self.norm.weight.detach()
+        keys = weight.new_zeros(()).expand(1, self.heads, count, len(weight) // self.heads)
+        return count, tuple((keys, keys) for _ in self.blocks) if count else ()
 
     def _read(self, x: Tensor, first: int, causal: bool, cache: Cache) -> tuple[Tensor, Cache]:
         position, past = cache
         end = position + x.shape[1]
         if self.slots is not None:
-            if end > self.slots.num_embeddings:
+            if end > len(self.slots.weight):
                 raise ValueError(
-                    f"Learned positions end at {self.slots.num_embeddings}, got a slot at {end - 1}; "
+                    f"Learned positions end at {len(self.slots.weight)}, got a slot at {end - 1}; "
                     f"raise the limit, or use rotary or no positions, which have none."
                 )
             x = x + self.slots.weight[position:end]
@@ -187,8 +209,8 @@ class Transformer(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw weights as GPT-2 does: normal with deviation 0.02, biases zero."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
+    """Draw a linear map's weights so that outputs have the scale of inputs: variance one over their number."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=module.in_features**-0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

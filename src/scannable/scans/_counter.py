@@ -9,7 +9,6 @@ Algorithm 2) folds all roots again after every leaf.
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 from scannable.scans._aggregator import Aggregator, State
 from scannable.scans._sweep import sweep
@@ -43,7 +42,7 @@ class Counter:
     folds: tuple[State | None, ...]
 
     @classmethod
-    def empty(cls, aggregator: Aggregator, like: State) -> Self:
+    def empty(cls, aggregator: Aggregator, like: State) -> "Counter":
         """Start a counter for leaves like ``like``, a state of shape ``(B, ...)``."""
         tensors, structure = flatten(like)
         check_leaves([x[:, None] if x.dim() else x for x in tensors])
@@ -55,7 +54,7 @@ class Counter:
         """The state of all leaves so far, ``(B, ...)``."""
         return next((fold for fold in self.folds if fold is not None), self.empty_prefix)
 
-    def push(self, leaf: State) -> Self:
+    def push(self, leaf: State) -> "Counter":
         """Append one leaf, ``(B, ...)``: carry like an odometer, then fold once.
 
         Raises:
@@ -78,7 +77,7 @@ class Counter:
             folds=(*nothing, fold, *self.folds[level + 1 :]),
         )
 
-    def extend(self, leaves: State) -> tuple[State, Self]:
+    def extend(self, leaves: State) -> tuple[State, "Counter"]:
         """Append ``M >= 0`` leaves, ``(B, M, ...)``, in parallel.
 
         Returns:

@@ -9,12 +9,8 @@ the prefix of ``(i - 1) * 2**k`` leaves with node ``i - 1`` ([1] Algorithm 1, wi
 [1] Yau et al., Sequential-Parallel Duality in Prefix-Scannable Models, arXiv 2506.10918 v2.
 """
 
-import itertools
-
-import torch
-
 from scannable.scans._tree import Merge, Tensors
-from scannable.scans._weave import part, weave
+from scannable.scans._weave import join, split, unweave, weave
 
 
 def sweep(
@@ -35,57 +31,69 @@ def sweep(
         node of even index, which is the root there if that bit of ``count + M`` is set.
     """
     levels = _up(merge, leaves, count, roots)
-    prefixes = folds[min(len(levels), count.bit_length())]
+    prefixes: list[Tensors] = []
     for level in reversed(range(len(levels))):
-        if count >> level & 1:
-            prefixes = _down_odd(merge, prefixes, levels[level], folds[level])
+        nodes, is_whole = levels[level]
+        parents, last = _set_apart_last(prefixes) if is_whole else (prefixes, [])
+        if count >> level == 0:
+            prefixes = _down_first(merge, parents, nodes) + last
+        elif count >> level & 1:
+            prefixes = _down_odd(merge, parents, nodes) + last
         else:
-            prefixes = _down_even(merge, prefixes, levels[level], first=count >> level == 0)
-    return prefixes, [[x[:, -1:] for x in nodes] for nodes in levels]
+            prefixes = _down_even(merge, [folds[level], *parents], nodes) + last
+    return join([folds[0], *prefixes]), [[x[:, -1:] for x in nodes] for nodes, _ in levels]
 
 
-def _up(merge: Merge, nodes: Tensors, count: int, roots: list[Tensors]) -> list[Tensors]:
-    """Build the trees that the new leaves complete; keep the nodes of even index, level by level."""
+def _up(merge: Merge, nodes: Tensors, count: int, roots: list[Tensors]) -> list[tuple[Tensors, bool]]:
+    """Build the trees that the new leaves complete.
+
+    Returns:
+        For every level its nodes of even index, from the first that has a new leaf in it or in the
+        node after it, and whether the last of them has a node after it.
+    """
     levels = []
     while nodes[0].shape[1]:
         if count & 1:
-            nodes = _concatenate(roots[len(levels)], nodes)
-        evens, odds = map(list, zip(*map(part, nodes), strict=True))
-        levels.append(evens)
-        pairs = odds[0].shape[1]
-        nodes = merge(_split(evens, pairs)[0], odds) if pairs else odds
+            nodes = join([roots[len(levels)], nodes])
+        length = nodes[0].shape[1]
+        paired, *alone = split(nodes, length - 1) if length % 2 else [nodes]
+        left, right = unweave(paired)
+        levels.append((join([left, *alone]), not alone))
+        nodes = merge(left, right) if length > 1 else right
         count >>= 1
     return levels
 
 
-def _down_even(merge: Merge, parents: Tensors, nodes: Tensors, *, first: bool) -> Tensors:
-    """Put the prefix after each node behind its parent, the prefix before that node.
+def _set_apart_last(pieces: list[Tensors]) -> tuple[list[Tensors], list[Tensors]]:
+    """Take off the prefix after the last parent: nothing at this level is merged with it."""
+    *others, final = pieces
+    if final[0].shape[1] == 1:
+        return others, [final]
+    most, last = split(final, final[0].shape[1] - 1)
+    return [*others, most], [last]
 
-    If the ``first`` parent is the empty prefix, the node itself is the prefix after it.
+
+def _down_first(merge: Merge, parents: list[Tensors], nodes: Tensors) -> list[Tensors]:
+    """Put the prefix after each even node before the prefix after its parent.
+
+    The first node has an empty prefix before it, so it is itself the prefix after it.
     """
-    length, skip = nodes[0].shape[1], int(first)
-    _, before, _ = _split(parents, skip, length)
-    alone, others, _ = _split(nodes, skip, length)
-    after = merge(before, others) if length > skip else others
-    return [weave([p], [x, y]) for p, x, y in zip(parents, alone, after, strict=True)]
+    if not parents:
+        return [nodes]
+    first, others = split(nodes, 1)
+    before = join(parents)
+    return [first, weave(before, merge(before, others))]
 
 
-def _down_odd(merge: Merge, parents: Tensors, nodes: Tensors, fold: Tensors) -> Tensors:
-    """Do the same where the history ends with a node of even index, whose prefix is ``fold``."""
-    length = nodes[0].shape[1]
-    _, before, _ = _split(parents, 1, length)
-    _, others, _ = _split(nodes, 1, length)
-    after = merge(before, others) if length > 1 else others
-    later = [x[:, 1:] for x in parents]
-    return [weave([f, y], [p]) for f, y, p in zip(fold, after, later, strict=True)]
+def _down_odd(merge: Merge, parents: list[Tensors], nodes: Tensors) -> list[Tensors]:
+    """Do the same where the first even node ends the history, so that it has been merged already."""
+    if not parents:
+        return []
+    before = join(parents)
+    return [weave(before, merge(before, split(nodes, 1)[1]))]
 
 
-def _concatenate(first: Tensors, then: Tensors) -> Tensors:
-    return [torch.cat(pair, 1) for pair in zip(first, then, strict=True)]
-
-
-def _split(tensors: Tensors, *stops: int) -> list[Tensors]:
-    """Cut along axis 1 at ``stops``; unlike slices, the pieces have one backward pass in common."""
-    bounds = [0, *stops, tensors[0].shape[1]]
-    sizes = [stop - start for start, stop in itertools.pairwise(bounds)]
-    return [list(piece) for piece in zip(*(x.split(sizes, 1) for x in tensors), strict=True)]
+def _down_even(merge: Merge, parents: list[Tensors], nodes: Tensors) -> list[Tensors]:
+    """Do the same where the first node is merged with the fold of the history, the first of ``parents``."""
+    before = join(parents)
+    return [split(weave(before, merge(before, nodes)), 1)[1]]

@@ -100,7 +100,7 @@ class Merge:
         )
         cure = "combine must return a state like `left`, row for row"
         found = check_alike("A merged state", merged, rows, self.structure, cure)
-        return [x.unflatten(0, batch) for x in found]
+        return [x.view(*batch, *x.shape[1:]) for x in found]
 
 
 def identity_of(aggregator: Aggregator, like: Tensors, structure: Any) -> Tensors:

@@ -1,0 +1,83 @@
+"""``scannable evaluate``: how well and how fast a run is, length by length."""
+
+import inspect
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from scannable.cli._target import open_run
+from scannable.cli._terminal import Terminal, duration, percent, size, table
+from scannable.tasks import WordProblem
+from scannable.training import evaluate
+from scannable.training._evaluate import Form
+
+_DEFAULTS: dict[str, Any] = {
+    name: parameter.default for name, parameter in inspect.signature(evaluate).parameters.items()
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Score a trained model on fresh words with exact answers; both forms are given the same words."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """A run's folder, or the name of a packaged model such as s5."""
+    lengths: tuple[int, ...] = ()
+    """Tokens in a word; left out: 1, 10 and 100 times the longest word of training."""
+    form: Form = _DEFAULTS["form"]
+    """Read whole words at once, or carry a stream from piece to piece."""
+    sequences: int = _DEFAULTS["sequences"]
+    """How many words of each length."""
+    piece: int = _DEFAULTS["piece"]
+    """Tokens in a piece of the streaming form; 1 goes token by token."""
+    tokens: int = _DEFAULTS["tokens"]
+    """How many tokens the model may be given at once, which bounds the memory."""
+    seed: int = _DEFAULTS["seed"]
+    """Decides the words."""
+    device: str = "cpu"
+    """Where to run, as torch names it."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+
+def run(options: Options, terminal: Terminal) -> bool:
+    """Measure every length and print a table."""
+    if any(length < 1 for length in options.lengths):
+        raise ValueError(f"Lengths must be at least 1, got {options.lengths}; leave out the others.")
+    model, config = open_run(options.run)
+    model = model.to(options.device)
+    task = WordProblem(config.task)
+    lengths = options.lengths or tuple(times * config.task.longest for times in (1, 10, 100))
+    found = []
+    with terminal.console.status("") if terminal.live else terminal.progress() as status:
+        for length in lengths:
+            if terminal.live:
+                status.update(f"reading {options.sequences:,} words of length {length:,}")
+            found += evaluate(
+                model,
+                task,
+                [length],
+                sequences=options.sequences,
+                form=options.form,
+                piece=options.piece,
+                tokens=options.tokens,
+                seed=options.seed,
+            )
+    terminal.record({"run": options.run, "form": options.form, "evaluations": [asdict(row) for row in found]})
+    drawn = table(
+        "length", "words", "wrong last answers", "wrong answers", "tokens/s", "time", "state of one stream"
+    )
+    for row in found:
+        drawn.add_row(
+            f"{row.length:,}",
+            f"{row.sequences:,}",
+            percent(row.final_error),
+            percent(row.error),
+            f"{row.tokens_per_second:,.0f}",
+            duration(row.seconds),
+            size(row.stream_bytes),
+        )
+    terminal.say(f"[bold]{options.run}[/], {config.task.group}, trained up to length {config.task.longest}, {options.form} form")
+    terminal.say(drawn)
+    return True

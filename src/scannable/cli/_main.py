@@ -1,0 +1,169 @@
+"""From words on the command line to a command, and from its outcome to an exit code."""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from rich.markup import escape
+
+from scannable.cli._terminal import Terminal, complain
+
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: what it does in one line, and which file of this folder has its ``Options`` and its ``run``."""
+
+    summary: str
+    file: str
+    examples: tuple[tuple[str, str], ...]
+    resumes: bool = False
+
+
+COMMANDS = {
+    "intro": Command(
+        "show the idea in half a minute; the same as no command at all",
+        "_intro",
+        (("scannable", "show it"), ("scannable intro --text scannable", "bracket another word")),
+    ),
+    "demo": Command(
+        "train a small model, check it, compare it with a GPT-2-style one, write an HTML report",
+        "_demo",
+        (
+            ("scannable demo", "write demo/report.html, in about eight minutes"),
+            ("scannable demo --folder elsewhere", "write elsewhere/report.html"),
+        ),
+        resumes=True,
+    ),
+    "train words": Command(
+        "train a model to multiply permutations; an interrupted run is taken up again",
+        "_train",
+        (
+            ("scannable train words --task.group S3 --folder runs/s3", "train on the six permutations of three points"),
+            ("scannable train words --model decoder --model.positions rotary", "train the GPT-2-style baseline"),
+            ("scannable train words --time-limit 60 --json > log.jsonl", "one JSON object a line, for a program"),
+        ),
+        resumes=True,
+    ),
+    "evaluate": Command(
+        "measure a trained model at any length, in its parallel or its streaming form",
+        "_evaluate",
+        (
+            ("scannable evaluate runs/s3", "at 1x, 10x and 100x the training length"),
+            ("scannable evaluate s5 --lengths 18 1800 --form streaming", "a model from the package, streamed"),
+        ),
+    ),
+    "verify": Command(
+        "check the laws on a trained model, or on a class of your own",
+        "_verify",
+        (
+            ("scannable verify runs/s3", "a run: duality, causality, counts, resuming, ..."),
+            ("scannable verify my.py:MyAggregator --shape 8,16", "your own class, on random states (R, 8, 16)"),
+        ),
+    ),
+    "bench scan": Command(
+        "time our scan beside torch's own, each verified before it is timed",
+        "_bench",
+        (("scannable bench scan", "print medians and ratios"),),
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in ("-h", "--help", "help"):
+        _overview(Terminal())
+        return DONE
+    if given == ["--version"]:
+        print(f"scannable {metadata.version('scannable')}")
+        return DONE
+    if not given or given[0].startswith("-"):
+        given.insert(0, "intro")
+    name = next((name for name in COMMANDS if given[: len(name.split())] == name.split()), None)
+    if name is None:
+        return _unknown(given)
+    return _run(name, given[len(name.split()) :])
+
+
+def _run(name: str, rest: list[str]) -> int:
+    command = COMMANDS[name]
+    try:
+        module = importlib.import_module(f"scannable.cli.{command.file}")
+        options = _parse(name, module, rest)
+        if isinstance(options, int):
+            return options
+        return DONE if module.run(options, Terminal(json=options.json)) else FAILED
+    except KeyboardInterrupt:
+        again = "; the same command goes on from here" if command.resumes else ""
+        complain(f"Stopped{again}.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more; without this, Python complains once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
+        complain(str(error))
+        return FAILED
+
+
+def _parse(name: str, module: Any, rest: list[str]) -> Any:
+    """Read the options of a command; an exit code instead if that is all there is to do."""
+    if not rest and name == "intro":
+        return module.Options()  # the shortest way to the first picture
+    import tyro
+
+    parse: Callable[..., Any] = getattr(module, "parse", tyro.cli)
+    try:
+        return parse(module.Options, prog=f"scannable {name}", args=rest, config=(tyro.conf.DisallowNone,))
+    except SystemExit as stop:
+        if stop.code in (None, 0):
+            _examples(name)
+            return DONE
+        return MISUSED
+    except (ValueError, TypeError) as error:
+        complain(str(error))
+        return MISUSED
+
+
+def _examples(name: str) -> None:
+    terminal = Terminal()
+    width = max(len(line) for line, _ in COMMANDS[name].examples)
+    terminal.say("[bold]Examples[/]")
+    for line, what in COMMANDS[name].examples:
+        terminal.say(f"  {escape(line):<{width}}  [dim]{escape(what)}[/]")
+
+
+def _overview(terminal: Terminal) -> None:
+    terminal.say("Sequence models that are trained in parallel over a tree and streamed in logarithmic memory.\n")
+    terminal.say("[bold]scannable[/] COMMAND [OPTIONS]\n")
+    width = max(map(len, COMMANDS))
+    for name, command in COMMANDS.items():
+        terminal.say(f"  [bold]{name:<{width}}[/]  {escape(command.summary)}")
+    terminal.say(
+        "\n[bold]scannable COMMAND --help[/] lists the options of a command, with examples; "
+        "[bold]--json[/] makes any of them\nspeak to a program. The exit code is 0 when what was asked was done, "
+        "1 when it failed, 2 when it was not understood,\n130 after Ctrl-C."
+    )
+
+
+def _unknown(given: list[str]) -> int:
+    inner = [name for name in COMMANDS if name.split()[0] == given[0]]
+    if inner:
+        rest = [name.split()[1] for name in inner]
+        got = f"got {given[1]!r}" if len(given) > 1 and not given[1].startswith("-") else "got nothing"
+        if len(given) > 1 and given[1] in ("-h", "--help"):
+            _overview(Terminal())
+            return DONE
+        complain(f"{given[0]} needs to know what: one of {rest}, {got}; type scannable {inner[0]} --help.")
+        return MISUSED
+    near = difflib.get_close_matches(given[0], [name.split()[0] for name in COMMANDS], n=1)
+    hint = f"did you mean {near[0]}?" if near else "type scannable --help."
+    complain(f"The command must be one of {list(COMMANDS)}, got {given[0]!r}; {hint}")
+    return MISUSED

@@ -1,0 +1,88 @@
+"""Where a command speaks: to a person, in tables and live bars, or to a program, in JSON lines."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, ProgressColumn
+from rich.table import Table
+
+GOOD, BAD, DIM = "green", "bold red", "dim"
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """What a command writes to; with ``json`` nothing but JSON reaches the standard output.
+
+    Attributes:
+        json: Whether a program reads.
+        console: Where people read.
+    """
+
+    json: bool = False
+    console: Console = field(default_factory=lambda: _console())
+
+    @property
+    def live(self) -> bool:
+        """Whether lines may be drawn over: a person sits at a terminal."""
+        return not self.json and self.console.is_terminal
+
+    def record(self, value: Any) -> None:
+        """Write one JSON object on a line of its own, for a program."""
+        if self.json:
+            print(json.dumps(value, allow_nan=False), flush=True)
+
+    def say(self, *parts: Any) -> None:
+        """Write text with rich's markup, or a table, for a person."""
+        if not self.json:
+            self.console.print(*parts)
+
+    def progress(self, *columns: ProgressColumn | str) -> Progress:
+        """Make a live bar; where nothing may be drawn over, one that stays invisible."""
+        return Progress(*columns, console=self.console, disable=not self.live, refresh_per_second=8)
+
+
+def complain(message: str) -> None:
+    """Write one sentence to the standard error."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[{BAD}]scannable:[/] {escape(message)}")
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Begin a table with its first column to the left and numbers to the right."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(columns):
+        made.add_column(name, justify="right" if place else "left")
+    return made
+
+
+def percent(fraction: float | None) -> str:
+    """Write a fraction as a percentage with as many digits as it needs."""
+    if fraction is None:
+        return "-"
+    return f"{100 * fraction:.3g} %"
+
+
+def size(count: float | None) -> str:
+    """Write a number of bytes."""
+    if count is None:
+        return "-"
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}" if unit != "B" else f"{int(count)} B"
+        count /= 1000
+    return f"{count:.3g} GB"
+
+
+def duration(seconds: float) -> str:
+    """Write a span of time."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def _console() -> Console:
+    width = None if sys.stdout.isatty() else 120
+    return Console(width=width, highlight=False)

@@ -1,0 +1,91 @@
+"""``scannable train words``: a run in a folder, made or taken up again."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from scannable.cli._terminal import GOOD, Terminal, duration, percent
+from scannable.models import MODELS
+from scannable.training import Check, Event, Progress, RunConfig, train
+
+Architecture = Literal["transformer-psm", "decoder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Train a model to say, after each of a row of permutations, what their product is so far.
+
+    A run is one folder. The same command again takes up an interrupted run, and leaves one that is over as it is.
+    """
+
+    architecture: Annotated[Architecture, tyro.conf.arg(name="model")] = "transformer-psm"
+    """Which model; the options under --model.* are its own."""
+    folder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Where the run goes; left out: runs/, and there GROUP-MODEL-SEED."""
+    json: bool = False
+    """Print one JSON object a line and nothing else: what happens, and at last the result."""
+    config: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+
+
+def parse(kind: type[Options], *, args: list[str], config: tuple[Any, ...], **settings: Any) -> Options:
+    """Read the options, those of the chosen model among them."""
+    default = Options(config=RunConfig(model=MODELS[_architecture(args)]()))
+    return tyro.cli(kind, args=args, default=default, config=(*config, tyro.conf.AvoidSubcommands), **settings)
+
+
+def run(options: Options, terminal: Terminal) -> bool:
+    """Train, and say how it goes."""
+    config = options.config
+    folder = options.folder or Path("runs") / f"{config.task.group}-{options.architecture}-{config.seed}"
+    terminal.say(f"Training in [bold]{folder}[/]; Ctrl-C stops, the same command goes on.")
+    bar = terminal.progress(
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[line]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with bar:
+        row = bar.add_task("", total=config.steps, line="")
+
+        def report(event: Event) -> None:
+            terminal.record({"event": type(event).__name__.lower(), **asdict(event)})
+            if isinstance(event, Progress):
+                line = f"length {event.length} · loss {event.loss:.3f} · {event.tokens_per_second:,.0f} tokens/s"
+                bar.update(row, completed=event.step, line=line)
+                if not terminal.live:
+                    terminal.say(f"step {event.step:,} of {event.steps:,} · {line}")
+            else:
+                terminal.say(_checked(event))
+
+        result = train(config, folder, report=report)
+        bar.update(row, completed=result.step)
+    why = {"solved": "the longest length is solved", "steps": "all steps are made", "time": "the time is over"}
+    terminal.record({"event": "result", **asdict(result), "folder": str(folder)})
+    terminal.say(
+        f"Over after {result.step:,} steps and {duration(result.seconds)}: {why[result.stopped]}; at length {result.length} "
+        f"it is {f'[{GOOD}]solved[/]' if result.solved else 'not solved'}."
+    )
+    terminal.say(f"Next: [bold]scannable evaluate {folder}[/], [bold]scannable verify {folder}[/]")
+    # A run that was to stop when solved has not done what was asked if it ended in another way.
+    return result.solved or not config.curriculum.stop
+
+
+def _checked(check: Check) -> str:
+    verdict = f", [{GOOD}]solved[/]" if check.solved else ""
+    return (
+        f"step {check.step:,}: on fresh words of length {check.length}, {percent(check.final_error)} of last answers "
+        f"and {percent(check.error)} of all are wrong{verdict}"
+    )
+
+
+def _architecture(args: list[str]) -> Architecture:
+    """Find the model's name ahead of all else, since it decides which options there are."""
+    for place, word in enumerate(args):
+        name, _, value = word.partition("=")
+        if name == "--model":
+            value = value or (args[place + 1] if place + 1 < len(args) else "")
+            return "decoder" if value == "decoder" else "transformer-psm"
+    return "transformer-psm"

@@ -1,0 +1,149 @@
+"""``scannable verify``: the laws, on a trained run or on a class of the user's own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from rich.markup import escape
+
+from scannable import testing
+from scannable.cli._subject import find, inputs_for
+from scannable.cli._target import open_run
+from scannable.cli._terminal import BAD, DIM, GOOD, Terminal
+from scannable.scans import Aggregator
+from scannable.tasks import WordProblem
+from scannable.testing import Report
+
+Check = Callable[[], Report]
+
+MEANINGS = {
+    "identity": "identity(like) must return a state of the form of `like`, and always the same one.",
+    "associativity": "For information: a scan does not need it, since the brackets are part of the definition.",
+    "duality": "The two forms must be one function. If they differ, combine keeps something between calls, mixes rows, "
+    "draws random numbers, or rounds by the size of the batch.",
+    "causality": "An output may depend on earlier tokens only. If it does not, look at the attention mask.",
+    "batch independence": "A row must not depend on the others. If it does, look for means or norms over the first axis.",
+    "counts": "Merges must be those of the formula, and none with an identity.",
+    "resumption": "A saved or forked stream must go on bit by bit. If not, something is kept outside the stream.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Check the laws that make the parallel and the streaming form one function.
+
+    TARGET is a run's folder, the name of a packaged model, or an import path: package.module:Name or file.py:Name, of a
+    class that can be made without arguments, or of an object. An aggregator (combine, identity) is checked on random
+    normal states of --shape, or on what its own method draw(batch, length, generator) returns: leaves (batch, length,
+    ...). A model (start, prefill, step, and a call) likewise, on tokens (batch, length).
+    """
+
+    target: Annotated[str, tyro.conf.Positional]
+    """A run's folder, a packaged model such as s5, or an import path."""
+    shape: tuple[str, ...] = ("16",)
+    """One state without its batch, as in 8,16; several make a tuple of tensors. Only for aggregators without draw."""
+    vocabulary: int | None = None
+    """How many token ids there are. Only for models without draw."""
+    batch: int = 3
+    """Sequences to check on."""
+    length: int = 100
+    """Leaves or tokens in a sequence; the laws are checked at every length up to it."""
+    seed: int = 0
+    """Decides the states or tokens."""
+    tables: bool = False
+    """Print the measurements behind each verdict too; a law that is broken always shows them."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 2 or self.length < 3:
+            raise ValueError(
+                f"The laws need batch >= 2 and length >= 3, got batch={self.batch} and length={self.length}; raise them."
+            )
+
+
+def run(options: Options, terminal: Terminal) -> bool:
+    """Check every law, print each report, and return whether all that are judged hold."""
+    records, broken = [], []
+    torch.set_num_threads(1)  # Calls are many and small; more threads would only wait for each other.
+    for law, judged, report in _reports(options, terminal):
+        passed = not judged or (isinstance(report, Report) and report.passed)
+        broken += [] if passed else [law]
+        meaning = MEANINGS[law]
+        if isinstance(report, Report):
+            records.append(report.to_dict() | {"judged": judged, "meaning": meaning})
+            _print(report, judged, meaning, options, terminal)
+        else:
+            records.append({"law": law, "judged": judged, "passed": False, "meaning": meaning, "error": report})
+            terminal.say(f"[bold]{law}[/]: [{BAD}]could not be checked[/]: {escape(report)}\n[{DIM}]{meaning}[/]\n")
+    terminal.record({"target": options.target, "passed": not broken, "reports": records})
+    if broken:
+        terminal.say(f"[{BAD}]{len(broken)} of {len(records)} laws do not hold[/]: {', '.join(broken)}.")
+    else:
+        terminal.say(f"[{GOOD}]All {len(records)} laws were checked, and all that are judged hold.[/]")
+    return not broken
+
+
+def _reports(options: Options, terminal: Terminal) -> Iterator[tuple[str, bool, Report | str]]:
+    """Check law by law; what cannot be checked gives the reason."""
+    for law, check in _checks(options).items():
+        judged = law != "associativity"
+        try:
+            if terminal.live:
+                with terminal.console.status(f"checking {law}"):
+                    report: Report | str = check()
+            else:
+                report = check()
+        except (ValueError, TypeError, RuntimeError, AttributeError, IndexError) as error:
+            report = f"{type(error).__name__}: {error}"
+        yield law, judged, report
+
+
+def _checks(options: Options) -> dict[str, Check]:
+    target = options.target
+    subject: Any
+    if ":" in target and not Path(target).exists():
+        subject = find(target)
+        inputs = inputs_for(
+            subject,
+            shape=options.shape,
+            vocabulary=options.vocabulary,
+            batch=options.batch,
+            length=options.length,
+            seed=options.seed,
+        )
+    else:
+        subject, config = open_run(target)
+        generator = torch.Generator().manual_seed(options.seed)
+        inputs = WordProblem(config.task).batch(options.batch, options.length, generator).tokens
+    if isinstance(subject, Aggregator):
+        like = torch.utils._pytree.tree_map(lambda x: x[:, 0], inputs)
+        own: dict[str, Check] = {
+            "identity": lambda: testing.check_identity(subject, like),
+            "associativity": lambda: testing.check_associative(subject, inputs),
+        }
+    else:
+        own = {"causality": lambda: testing.check_causal(subject, inputs)}
+    return {
+        **own,
+        "duality": lambda: testing.check_duality(subject, inputs, seed=options.seed),
+        "batch independence": lambda: testing.check_batch_independent(subject, inputs),
+        "counts": lambda: testing.check_counts(subject, inputs),
+        "resumption": lambda: testing.check_resume(subject, inputs),
+    }
+
+
+def _print(report: Report, judged: bool, meaning: str, options: Options, terminal: Terminal) -> None:
+    whole = options.tables or (judged and not report.passed)
+    first, *rest = str(report if whole else replace(report, table=())).splitlines()
+    verdict = f"[{GOOD}]passed[/]" if report.passed else f"[{BAD}]FAILED[/]"
+    verdict = verdict if judged else f"[{DIM}]measured[/]"
+    terminal.say(f"[bold]{escape(first.rpartition(':')[0])}[/]: {verdict}")
+    for line in rest:
+        terminal.say(f"[{BAD}]{escape(line)}[/]" if judged and line.endswith("FAILED") else escape(line))
+    if not report.passed or not judged:
+        terminal.say(f"[{DIM}]{meaning}[/]")
+    terminal.say()

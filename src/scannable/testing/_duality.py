@@ -1,0 +1,262 @@
+"""The law this library is named after: the parallel and the streaming form compute one function."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scannable.scans import Counter, State, reference, scan
+from scannable.scans._tree import flatten, tree_map, unflatten
+from scannable.testing._report import Finding, Report, Value, asserting, worst
+from scannable.testing._subject import (
+    Piece,
+    Subject,
+    cast,
+    check_states,
+    check_tokens,
+    describe,
+    is_aggregator,
+    read,
+    relative,
+    replica,
+    spread,
+)
+
+EXACT = 1e-12
+"""In float64, by norm: rounding stays four orders below, a wrong bracket twelve orders above."""
+
+RATIO = 1.5
+"""In float32: streaming's error over the parallel form's, both against float64."""
+
+LARGEST = 1e-4
+"""In float32: the largest error in units of the largest value."""
+
+ROUNDING = 1e-7
+"""An error below this part of the largest value is rounding of the result itself, not of a form."""
+
+TIE = 1e-6
+"""Two logits closer than this part of the largest are a tie, and either may be the prediction."""
+
+Form = tuple[list[int], list[Tensor]]
+"""The places that one way of computing gives, and its tensors ``(B, places, ...)``."""
+
+Forms = Callable[[Any, Any, int], Iterator[tuple[str, Form]]]
+"""What yields every form of a subject by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DualityReport(Report):
+    """A report whose table has one row for each way of reading the input."""
+
+    @property
+    def difference(self) -> Value:
+        """The largest relative distance of any form from the first, in float64."""
+        return self["float64: largest relative distance"]
+
+
+def check_duality(
+    subject: Subject, inputs: State, *, gradients: bool = False, seed: int = 0
+) -> DualityReport:
+    """Check that the parallel and the streaming form are one function, on copies of the subject.
+
+    A model is called on all tokens, and streamed: token by token, in one ``prefill``, and in pieces of
+    many sizes that begin and end away from multiples of its chunk. The leaves of an aggregator are
+    scanned, inclusive and exclusive, pushed to a counter, and extended from several splits; there the
+    definition, ``scans.reference``, is what the others are compared with.
+
+    In float64 every form must agree by norm to 1e-12. In float32 each is compared with the float64
+    result of the parallel form: the root mean square error of streaming may be at most 1.5 times that of
+    the parallel form, and no error larger than 1e-4 of the largest value. A parallel error under 1e-7 of the
+    largest value counts as 1e-7, since below one unit in the last place the ratio is noise over
+    noise. The predictions of a model must be those of float64, but where its two best logits are
+    closer than 1e-6 of the largest.
+
+    Args:
+        subject: An aggregator or a model.
+        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T)``. Long enough for several chunks and
+            not a multiple of one, or there is little to check.
+        gradients: Whether to compare, in float64 with random cotangents, the gradients of parameters
+            and leaves as well.
+        seed: Of the random pieces and cotangents.
+
+    Raises:
+        TypeError: If the subject is neither an aggregator nor a model, or the tokens are no integers.
+        ValueError: If the inputs are empty or have another rank.
+    """
+    forms: Forms = _aggregator_forms if is_aggregator(subject) else _model_forms
+    tensors = check_states(inputs) if forms is _aggregator_forms else [check_tokens(inputs)]
+    floating = forms is _model_forms or any(x.is_floating_point() for x in tensors)
+    double = replica(subject, torch.float64)
+    with torch.no_grad():
+        exact = dict(forms(double, cast(inputs, torch.float64), seed))
+        single: dict[str, Form] = {}
+        if floating:
+            single = dict(forms(replica(subject, torch.float32), cast(inputs, torch.float32), seed))
+    first = next(iter(exact.values()))
+    table: list[dict[str, Value]] = [
+        {"form": name, "float64": _distance(form, first)} for name, form in exact.items()
+    ]
+    for row, name in zip(table, single, strict=False):
+        row |= _errors(single[name], single["parallel"], exact["parallel"])
+        if forms is _model_forms:
+            row["predictions"] = _other_predictions(single[name], exact["parallel"])
+    findings = _verdict(table)
+    if gradients:
+        distance = _gradient_distance(double, cast(inputs, torch.float64), forms, seed)
+        findings.append(Finding.at_most("float64: largest relative distance of gradients", distance, EXACT))
+    return DualityReport(
+        law="duality", subject=describe(subject, inputs), findings=tuple(findings), table=tuple(table)
+    )
+
+
+assert_duality = asserting(check_duality)
+
+
+def reading_plans(length: int, period: int, seed: int) -> dict[str, list[Piece]]:
+    """Name ways to stream ``length`` tokens, with cuts around multiples of ``period`` and away from them."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.randint(1, 2 * period + 2, (length,), generator=generator).tolist()
+    around = [period - 1, 0, period, 0, 0, period + 1, 1, 2 * period + 1]
+    half = (length + 1) // 2
+    return {
+        "step": [("step", 1)] * length,
+        "prefill": [("all", length)],
+        "prefill, then step": [("all", half), *[("step", 1)] * (length - half)],
+        "step, then prefill": _cut([*[("step", 1)] * min(3, length), ("all", length)], length),
+        "pieces around a chunk": _cut([("all", n) if n else ("step", 1) for n in around] * length, length),
+        "pieces of random sizes": _cut([("all", n) if n > 1 else ("step", 1) for n in sizes], length),
+        "last of random pieces": _cut([("last", n) for n in sizes], length),
+    }
+
+
+def _cut(pieces: list[Piece], length: int) -> list[Piece]:
+    """Stop after ``length`` tokens."""
+    kept: list[Piece] = []
+    for how, size in pieces:
+        size = min(size, length)
+        kept += [(how, size)] if size else []
+        length -= size
+    return kept
+
+
+def _model_forms(model: Any, tokens: Tensor, seed: int) -> Iterator[tuple[str, Form]]:
+    """Yield the logits by each way of reading, the parallel form first."""
+    length = tokens.shape[1]
+    yield "parallel", (list(range(length)), [model(tokens)])
+    for name, pieces in reading_plans(length, getattr(model, "chunk", None) or 4, seed).items():
+        places, logits, _ = read(model, tokens, pieces)
+        yield name, (places, [logits])
+
+
+def _aggregator_forms(aggregator: Any, leaves: State, seed: int) -> Iterator[tuple[str, Form]]:
+    """Yield the prefixes of 0, 1, ..., N leaves by each form, the definition first."""
+    tensors, structure = flatten(leaves)
+    length = tensors[0].shape[1]
+    counts = spread(length + 1, 65)
+    yield "definition", _states(counts, (reference.prefix_state(aggregator, leaves, n) for n in counts))
+    every = list(range(length + 1))
+    yield "parallel", (every[:-1], flatten(scan(aggregator, leaves))[0])
+    yield "parallel, inclusive", (every[1:], flatten(scan(aggregator, leaves, inclusive=True))[0])
+    counter = Counter.empty(aggregator, tree_map(lambda x: x[:, 0], leaves))
+    counters = [counter]
+    for t in range(length):
+        counters.append(counters[-1].push(tree_map(lambda x, t=t: x[:, t], leaves)))
+    yield "push", _states(every, (c.prefix for c in counters))
+    random = int(torch.randint(0, length + 1, (), generator=torch.Generator().manual_seed(seed)))
+    for split in sorted({0, 1, length // 3, length // 2, random}):
+        new = unflatten([x[:, split:] for x in tensors], structure)
+        prefixes, after = counters[split].extend(new)
+        pairs = zip(flatten(prefixes)[0], flatten(after.prefix)[0], strict=True)
+        yield f"extend from {split}", (every[split:], [torch.cat([x, y[:, None]], 1) for x, y in pairs])
+
+
+def _states(places: list[int], states: Iterable[State]) -> Form:
+    columns = zip(*(flatten(state)[0] for state in states), strict=True)
+    return places, [torch.stack(column, 1) for column in columns]
+
+
+def _at(form: Form, places: list[int]) -> list[Tensor]:
+    """Read the tensors of a form at some of its places."""
+    rows = [form[0].index(place) for place in places]
+    return [x[:, rows] for x in form[1]]
+
+
+def _distance(one: Form, other: Form) -> float:
+    """Measure the largest relative distance of any tensor, over the places that both forms have."""
+    places = sorted(set(one[0]) & set(other[0]))
+    return worst(relative(x, y) for x, y in zip(_at(one, places), _at(other, places), strict=True))
+
+
+def _errors(form: Form, parallel: Form, truth: Form) -> dict[str, Value]:
+    """Measure float32 against float64, in units of the largest value: RMS, its ratio, and the largest."""
+    places = sorted(set(form[0]) & set(truth[0]))
+    rms, ratios, largest = [], [], []
+    for x, y, true, whole in zip(
+        _at(form, places), _at(parallel, places), _at(truth, places), truth[1], strict=True
+    ):
+        scale = whole.double().abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+        here, there = ((z.double() - true).abs() / scale for z in (x, y))
+        rms.append(float(here.square().mean().sqrt()))
+        ratios.append(rms[-1] / max(float(there.square().mean().sqrt()), ROUNDING))
+        largest.append(float(here.max()))
+    few = 2 * len(places) < len(truth[0])
+    ratio = None if few else worst(ratios)
+    return {"float32": worst(rms), "ratio": ratio, "largest": worst(largest)}
+
+
+def _other_predictions(form: Form, truth: Form) -> int:
+    """Count predictions that differ from the float64 ones, ties left out."""
+    places = sorted(set(form[0]) & set(truth[0]))
+    (logits,), (true,) = _at(form, places), _at(truth, places)
+    best = true.topk(min(2, true.shape[-1]), dim=-1).values
+    clear = best[..., 0] - best[..., -1] > TIE * truth[1][0].abs().max()
+    return int((clear & (logits.argmax(-1) != true.argmax(-1))).sum())
+
+
+def _verdict(table: list[dict[str, Value]]) -> list[Finding]:
+    """Judge the worst of every column."""
+
+    def column(key: str) -> list[Any]:
+        return [row[key] for row in table if row.get(key) is not None]
+
+    distance = worst(column("float64"))
+    findings = [Finding.at_most("float64: largest relative distance", distance, EXACT)]
+    if column("largest"):
+        findings += [
+            Finding.at_most("float32: error over the parallel form's", worst(column("ratio")), RATIO),
+            Finding.at_most("float32: largest error", worst(column("largest")), LARGEST),
+        ]
+    if column("predictions"):
+        findings.append(Finding.equals("float32: other predictions", sum(column("predictions")), 0))
+    return findings
+
+
+def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> float:
+    """Measure how far the gradients of any form are from the parallel form's, over all inputs to the loss."""
+    tensors, structure = flatten(inputs)
+    tensors = [x.detach().requires_grad_() if x.is_floating_point() else x for x in tensors]
+    sources = [x for x in tensors if x.requires_grad]
+    if isinstance(subject, nn.Module):
+        sources += [x for x in subject.parameters() if x.requires_grad]
+    found = dict(forms(subject, unflatten(tensors, structure), seed))
+    truth = found["parallel"]
+    generator = torch.Generator().manual_seed(seed)
+    cotangents = [torch.randn(x.shape, generator=generator, dtype=torch.float64) for x in truth[1]]
+    weights = truth[0], [c.to(x.device) for c, x in zip(cotangents, truth[1], strict=True)]
+    distances = []
+    for form in found.values():
+        places = sorted(set(form[0]) & set(truth[0]))
+        gradients = []
+        for outputs in (_at(form, places), _at(truth, places)):
+            pairs = zip(outputs, _at(weights, places), strict=True)
+            loss = torch.stack([(x * weight).sum() for x, weight in pairs if x.is_floating_point()]).sum()
+            if not loss.requires_grad:
+                return float("inf")
+            found_here = torch.autograd.grad(
+                loss, sources, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            gradients.append(torch.cat([g.flatten() for g in found_here]))
+        distances.append(relative(*gradients))
+    return worst(distances)

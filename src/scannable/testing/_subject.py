@@ -1,0 +1,164 @@
+"""What can be checked, an aggregator or a model, and copies of it that leave the original alone."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from scannable.scans import Aggregator, State
+from scannable.scans._tree import check_leaves, flatten, tree_map
+from scannable.testing._report import worst
+
+
+@runtime_checkable
+class SequenceModel(Protocol):
+    """A model with a parallel form, ``model(tokens)``, and a streaming form; streams are values.
+
+    ``check_resume`` also needs ``stream.tensors() -> dict[str, Tensor]`` and ``model.restore(tensors)``,
+    and ``check_counts`` needs ``stream.nbytes``.
+    """
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Map ``(B, T)`` tokens to logits ``(B, T, vocabulary)``."""
+        ...
+
+    def start(self, batch: int) -> Any:
+        """Return a stream that has read nothing."""
+        ...
+
+    def prefill(self, stream: Any, tokens: Tensor, logits: Literal["last", "all"]) -> tuple[Tensor, Any]:
+        """Read ``(B, n)`` tokens; return the last logits, ``(B, V)``, or all, ``(B, n, V)``, and the stream."""
+        ...
+
+    def step(self, stream: Any, token: Tensor) -> tuple[Tensor, Any]:
+        """Read one token, ``(B,)``; return its logits, ``(B, V)``, and the stream."""
+        ...
+
+
+Subject = Aggregator | SequenceModel
+
+Piece = tuple[Literal["step", "all", "last"], int]
+"""How a stream reads its next tokens: one ``step``, or a ``prefill`` of so many tokens with such logits."""
+
+
+def is_aggregator(subject: object) -> bool:
+    """Tell an aggregator from a model.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if isinstance(subject, Aggregator):
+        return True
+    if isinstance(subject, SequenceModel):
+        return False
+    raise TypeError(
+        f"A checker needs an aggregator (combine, identity) or a model (start, prefill, step, and a call), "
+        f"got {type(subject).__name__}; give it the missing methods."
+    )
+
+
+def check_tokens(tokens: Any, *, batch: int = 1, length: int = 1) -> Tensor:
+    """Return the tokens, or say what is wrong with them."""
+    if not isinstance(tokens, Tensor) or tokens.is_floating_point() or tokens.dtype == torch.bool:
+        got = tokens.dtype if isinstance(tokens, Tensor) else type(tokens).__name__
+        raise TypeError(f"Tokens must be a tensor of integers, got {got}; pass ids, not embeddings.")
+    if tokens.dim() != 2 or tokens.shape[0] < batch or tokens.shape[1] < length:
+        raise ValueError(
+            f"Tokens must have shape (B, T) with B >= {batch} and T >= {length} for this law, "
+            f"got {tuple(tokens.shape)}; pass more of them."
+        )
+    return tokens
+
+
+def check_states(leaves: State, *, batch: int = 1, length: int = 1) -> list[Tensor]:
+    """Return the tensors of the leaves, or say what is wrong with them."""
+    tensors, _ = check_leaves(leaves)
+    B, N = tensors[0].shape[:2]
+    if batch > B or length > N:
+        raise ValueError(
+            f"Leaves must have shape (B, N, ...) with B >= {batch} and N >= {length} for this law, "
+            f"got {tuple(tensors[0].shape)}; pass more of them."
+        )
+    return tensors
+
+
+def describe(subject: object, inputs: State) -> str:
+    """Name the subject and the shapes it was checked on."""
+    shapes = ", ".join(str(tuple(x.shape)) for x in flatten(inputs)[0])
+    chunk = getattr(subject, "chunk", None)
+    return f"{type(subject).__name__} on {shapes}" + (f" in chunks of {chunk}" if chunk else "")
+
+
+def replica(subject: Any, dtype: torch.dtype | None = None) -> Any:
+    """Copy the subject, in evaluation mode if it is a module, and in ``dtype`` if one is given."""
+    twin = copy.deepcopy(subject)
+    if isinstance(twin, nn.Module):
+        twin.eval()
+        if dtype is not None:
+            twin._apply(lambda x: x.to(dtype) if x.is_floating_point() else x)
+    return twin
+
+
+def cast(state: State, dtype: torch.dtype) -> State:
+    """Give the floating-point tensors of a state another dtype."""
+    return tree_map(lambda x: x.to(dtype) if x.is_floating_point() else x, state)
+
+
+def read(
+    model: Any, tokens: Tensor, pieces: Sequence[Piece], stream: Any = None
+) -> tuple[list[int], Float[Tensor, "B n V"], Any]:
+    """Stream tokens piece by piece.
+
+    Returns:
+        The places whose logits were given, these logits, and the stream after them.
+    """
+    stream = model.start(batch=tokens.shape[0]) if stream is None else stream
+    places, found, start = [], [], 0
+    for how, size in pieces:
+        piece = tokens[:, start : start + size]
+        if how == "step":
+            logits, stream = model.step(stream, piece[:, 0])
+        else:
+            logits, stream = model.prefill(stream, piece, logits=how)
+        found.append(logits if how == "all" else logits[:, None])
+        places += range(start, start + size) if how == "all" else [start + size - 1]
+        start += size
+    return places, torch.cat(found, 1), stream
+
+
+def relative(got: Tensor, expected: Tensor) -> float:
+    """Measure the distance in units of what was expected, both by norm."""
+    got, expected = (
+        x.detach().to(torch.complex128 if x.is_complex() else torch.float64) for x in (got, expected)
+    )
+    tiny = torch.finfo(torch.float64).tiny
+    return float((got - expected).norm() / expected.norm().clamp_min(tiny))
+
+
+def furthest(got: State, expected: State) -> float:
+    """Measure the largest relative distance of any tensor of a state."""
+    return worst(relative(x, y) for x, y in zip(flatten(got)[0], flatten(expected)[0], strict=True))
+
+
+def same(got: State, expected: State) -> bool:
+    """Compare two states bit by bit (but for the sign of zero and NaN's payload)."""
+    pairs = zip(flatten(got)[0], flatten(expected)[0], strict=True)
+    return all(
+        x.dtype == y.dtype and x.shape == y.shape and bool(((x == y) | (x != x) & (y != y)).all())
+        for x, y in pairs
+    )
+
+
+def spread(length: int, most: int, chunk: int | None = None) -> list[int]:
+    """Choose at most ``most`` places of ``length`` evenly, and the two at the first chunk's end."""
+    if length <= most:
+        return list(range(length))
+    chosen = {round(i * (length - 1) / (most - 1)) for i in range(most)}
+    if chunk:
+        starts = range(chunk, length, chunk)
+        for place in spread(len(starts), most // 2):
+            chosen |= {starts[place] - 1, starts[place]}
+    return sorted(chosen)

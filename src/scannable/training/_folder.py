@@ -1,0 +1,153 @@
+"""The folder of a run: claimed for one config, and read back into a model."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scannable.models import build
+from scannable.tasks import WordProblem
+from scannable.training._checkpoint import FORMAT, load_weights, read_tensors, weights, write_tensors
+from scannable.training._config import RunConfig
+from scannable.training._files import read_json, write_json
+from scannable.training._record import differences, from_json, to_json
+
+CONFIG, MODEL, CHECKPOINT, METRICS = (
+    "config.json",
+    "model.safetensors",
+    "checkpoint.safetensors",
+    "metrics.jsonl",
+)
+
+
+def claim(folder: Path, config: RunConfig) -> None:
+    """Make the folder of a run, or make sure that it is the folder of this very run.
+
+    Raises:
+        ValueError: If it belongs to another config, or holds files of something else.
+    """
+    if (folder / CONFIG).exists():
+        found = differences(to_json(read_config(folder)), to_json(config))
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            raise ValueError(
+                f"{folder} must hold a run of the same config, got one that differs in {'; '.join(found[:3])}{more}; "
+                f"choose another folder, or give the old config to resume that run."
+            )
+        return
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} must be a folder, got a file; choose another place for the run.")
+    strangers = [path.name for path in folder.iterdir()] if folder.exists() else []
+    strangers = sorted(name for name in strangers if not name.endswith(".partial"))
+    if strangers:
+        raise ValueError(
+            f"{folder} must be empty or hold a run, got {strangers[:3]} and no {CONFIG}; choose another folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder, config)
+
+
+def read_config(folder: Path | str) -> RunConfig:
+    """Read the config of a run.
+
+    Raises:
+        FileNotFoundError: If the folder holds none.
+        ValueError: If it is damaged, of another format, or not a config; the error names the file.
+    """
+    path = Path(folder) / CONFIG
+    content = read_json(path)
+    if not isinstance(content, dict) or not {"format", "config"} <= content.keys():
+        raise ValueError(
+            f"{path} must be the config of a run, with its format, got something else; give the folder of a run."
+        )
+    if content["format"] != FORMAT:
+        raise ValueError(
+            f"{path} must have format {FORMAT}, got {content['format']!r}; read it with the version of scannable "
+            f"that wrote it."
+        )
+    try:
+        return from_json(RunConfig, content["config"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save(
+    model: nn.Module, config: RunConfig, folder: Path | str, *, dtype: torch.dtype | None = None
+) -> None:
+    """Write a model and its config, as ``load`` reads them.
+
+    Args:
+        model: The model; it stays as it is.
+        config: The config it was trained with.
+        folder: A new or empty folder, or one of the same config.
+        dtype: What floats are stored as, such as ``torch.float16`` for half the size; by default, as they are.
+    """
+    folder = Path(folder)
+    claim(folder, config)
+    write_model(model, config, folder, dtype=dtype)
+
+
+def write_model(
+    model: nn.Module, config: RunConfig, folder: Path, *, dtype: torch.dtype | None = None
+) -> None:
+    """Write the weights into a folder that was claimed."""
+    kept = {name: x.to(dtype) if dtype and x.is_floating_point() else x for name, x in weights(model).items()}
+    write_tensors(folder / MODEL, kept, {"config": to_json(config)})
+
+
+def load(folder: Path | str, *, device: torch.device | str = "cpu") -> tuple[nn.Module, RunConfig]:
+    """Read the model of a run, ready to evaluate, and the run's config.
+
+    Weights are float32, however they were stored.
+
+    Raises:
+        FileNotFoundError: If the folder holds no config or no weights.
+        ValueError: If a file is truncated, damaged, foreign, or of another model; the error names it.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    tensors, facts = read_tensors(folder / MODEL)
+    check_origin(folder / MODEL, facts, config, ("task", "model"))
+    model = fresh_model(config)
+    load_weights(model, tensors, folder / MODEL)
+    return model.to(device).eval(), config
+
+
+def pretrained(name: str) -> tuple[nn.Module, RunConfig]:
+    """Read a model that ships with the package, by its name.
+
+    Raises:
+        ValueError: If there is none of that name; the error lists those there are.
+    """
+    packaged = resources.files("scannable.training") / "pretrained"
+    names = sorted(entry.name for entry in packaged.iterdir() if entry.is_dir()) if packaged.is_dir() else []
+    if name not in names:
+        raise ValueError(
+            f"A packaged model must be one of {names}, got {name!r}; choose one of these, or train one and load it."
+        )
+    with resources.as_file(packaged / name) as folder:
+        return load(folder)
+
+
+def fresh_model(config: RunConfig) -> nn.Module:
+    """Build the model of a run with the weights that its seed decides; global generators stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(config.seed)
+        return build(config.model, WordProblem(config.task).vocabulary)
+
+
+def check_origin(path: Path, facts: Any, config: RunConfig, parts: tuple[str, ...]) -> None:
+    """Refuse tensors that were written for another config, as far as ``parts`` of it go."""
+    written, wanted = facts.get("config", {}) if isinstance(facts, dict) else {}, to_json(config)
+    found = [line for part in parts for line in differences(written.get(part), wanted[part], part)]
+    if found:
+        raise ValueError(
+            f"{path} must be of the run that {CONFIG} beside it describes, got one of another model or run, which "
+            f"differs in {'; '.join(found[:3])}; put the two files of one run together."
+        )
+
+
+def _write_config(folder: Path, config: RunConfig) -> None:
+    write_json(folder / CONFIG, {"format": FORMAT, "config": to_json(config)})

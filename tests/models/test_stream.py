@@ -1,0 +1,133 @@
+"""Streams as values: forked, measured, saved, and refused where they do not belong."""
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from models.subjects import decoder, draw, psm, refuses, stream_by
+
+MODELS = {
+    "slot": lambda: psm(),
+    "learned": lambda: psm(identity="learned", positions="global"),
+    "decoder": lambda: decoder(),
+}
+
+
+def same(one, other):
+    """Whether two streams hold the same bits."""
+    one, other = one.tensors(), other.tensors()
+    return one.keys() == other.keys() and all(torch.equal(x, other[name]) for name, x in one.items())
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("count", [0, 1, 4, 6, 13])
+def test_a_fork_goes_both_ways_and_leaves_the_stream_as_it_was(make, count):
+    model, past = make(), draw(2, count)
+    with torch.no_grad():
+        _, stream = stream_by(model, past, [count] if count else [])
+        before = stream.tensors()
+        for seed in (1, 2):
+            future = draw(2, 7, seed=seed)
+            got, _ = model.prefill(stream, future, logits="all")
+            assert torch.allclose(got, model(torch.cat([past, future], 1))[:, count:], atol=1e-10)
+            model.step(stream, future[:, 0])
+    assert all(torch.equal(x, before[name]) for name, x in stream.tensors().items())
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("count", [0, 1, 4, 6, 13])
+def test_a_stream_comes_back_from_a_file_as_it_was(make, count):
+    model = make()
+    with torch.no_grad():
+        _, stream = stream_by(model, draw(2, count), [count] if count else [])
+        restored = model.restore(load(save(stream.tensors())))
+        assert same(restored, stream)
+        assert (restored.count, restored.batch, restored.nbytes > 0) == (count, 2, stream.nbytes > 0)
+        one, other = (stream_by(model, draw(2, 3), [0, 2], _Later(s))[0] for s in (restored, stream))
+    assert torch.equal(one, other)
+
+
+class _Later:
+    """A stream whose count begins here."""
+
+    def __new__(cls, stream):
+        return stream
+
+
+def saved(model, count=6, batch=2):
+    with torch.no_grad():
+        return stream_by(model, draw(batch, count), [count])[1].tensors()
+
+
+def test_a_saved_stream_holds_plain_numbers_and_tensors_only():
+    named = saved(psm())
+    assert named["count"] == 6
+    assert named["batch"] == 2
+    assert sorted(named.keys() - {"count", "batch"}, key=int) == [str(i) for i in range(len(named) - 2)]
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_a_stream_of_another_model_is_refused(make):
+    model = make()
+    others = [
+        psm(width=8),
+        psm(chunk=3),
+        decoder(width=8),
+        decoder(layers=3),
+        psm().float(),
+        decoder().float(),
+    ]
+    for other in [*others, psm() if make is MODELS["decoder"] else decoder()]:
+        with refuses(ValueError, "must have the tensors of this model's streams after 6 tokens", "wrote it"):
+            model.restore(saved(other))
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_a_broken_file_is_refused(make):
+    model = make()
+    good = saved(model)
+    names = sorted(good.keys() - {"count", "batch"})
+    broken = [{k: x for k, x in good.items() if k != name} for name in good]
+    broken += [good | {"more": torch.zeros(1)}, {}, good | {"plan": torch.zeros(3, dtype=torch.uint8)}]
+    broken += [
+        good | {name: good[name][:, :0]} for name in names if good[name].dim() > 1 and good[name].numel()
+    ]
+    broken += [good | {name: good[name].bool()} for name in names]
+    for count in (7, 5, 2, -1, 2**40, 2**60):
+        broken.append(good | {"count": torch.tensor(count)})
+    for count in (torch.tensor(6.0), torch.tensor([6]), torch.tensor(True)):
+        broken.append(good | {"count": count})
+    broken += [good | {"batch": torch.tensor(batch)} for batch in (0, 1, 3, 2**40)]
+    for named in broken:
+        with refuses(ValueError):
+            model.restore(named)
+    assert same(model.restore(good), model.restore(good))
+
+
+def test_what_is_wrong_is_named():
+    model = psm()
+    good = saved(model)
+    with refuses(ValueError, "whole number 'count' from 0", "got None", "Stream.tensors()"):
+        model.restore({})
+    with refuses(ValueError, "whole number 'batch' from 1", "got tensor(0)"):
+        model.restore(good | {"batch": torch.tensor(0)})
+    with refuses(ValueError, "'0' being (torch.float64, (2, 2, 6, 8))", "(torch.float32, (2, 2, 6, 8))"):
+        model.restore(good | {"0": good["0"].float()})
+
+
+def test_a_saved_token_that_is_none_is_refused_when_it_is_read():
+    model = psm()
+    named = saved(model)
+    chunk = next(name for name, x in named.items() if x.dtype == torch.long and x.dim())
+    stream = model.restore(named | {chunk: named[chunk] + 1000})
+    with refuses(ValueError, "in 0..10"):
+        model.prefill(stream, draw(2, 2))
+
+
+def test_nbytes_counts_memory_once():
+    model = psm()
+    start = model.start(2).nbytes
+    assert start == 2 * 4 * 16 * 8  # the empty prefix
+    _, stream = stream_by(model, draw(2, 4), [0] * 4)
+    # The only leaf is root and fold; and the cache holds keys and values of both layers.
+    assert stream.nbytes == 2 * start + 2 * 2 * start

@@ -1,0 +1,50 @@
+"""Embeddings by place, and the ids and places that are refused."""
+
+import pytest
+import torch
+
+from models.subjects import refuses
+from scannable.modules import TokenEncoder, VectorEncoder
+
+IDS = torch.tensor([[3, 1, 4], [1, 5, 9]])
+
+
+def test_without_positions_a_leaf_is_rows_of_the_embedding():
+    encoder = TokenEncoder(10, 4)
+    assert torch.equal(encoder(IDS), encoder.tokens.weight[IDS])
+    assert torch.equal(encoder(IDS, 7), encoder(IDS))
+    assert not encoder.absolute
+
+
+@pytest.mark.parametrize("positions", ["chunk", "global"])
+def test_a_place_is_added_for_each_token(positions):
+    encoder = TokenEncoder(10, 4, positions=positions, limit=20)
+    assert encoder.absolute == (positions == "global")
+    tokens, places = encoder.tokens.weight, encoder.places.weight
+    assert torch.equal(encoder(IDS, 5), tokens[IDS] + places[5:8])
+    each = encoder(IDS, torch.tensor([2, 9]))
+    assert torch.equal(each, tokens[IDS] + torch.stack([places[2:5], places[9:12]]))
+    assert encoder(IDS[:, :0], 20).shape == (2, 0, 4)
+
+
+def test_places_beyond_the_learned_ones_are_refused():
+    encoder = TokenEncoder(10, 4, positions="global", limit=20)
+    for position, first, last in ((18, 18, 20), (torch.tensor([0, -1]), -1, 2)):
+        with refuses(ValueError, "end at 20", f"tokens at {first} to {last}", "raise `limit`"):
+            encoder(IDS, position)
+
+
+def test_what_is_no_id_is_refused():
+    encoder = TokenEncoder(9, 4)
+    with refuses(ValueError, "in 0..8", "from 1 to 9", "another vocabulary"):
+        encoder(IDS)
+    with refuses(ValueError, "in 0..8", "from -1 to 7"):
+        encoder(IDS - 2)
+    for dtype in (torch.float32, torch.int32, torch.bool):
+        with refuses(TypeError, "torch.int64", str(dtype), ".long()"):
+            encoder(IDS.to(dtype))
+
+
+def test_vectors_are_taken_as_they_are():
+    vectors = torch.randn(2, 3, 4)
+    assert VectorEncoder()(vectors) is vectors

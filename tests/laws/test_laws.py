@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from agreement import refused
 from operators import Free, Learned, MatrixProduct, Pair, Skew, Sum, draw_skew
 from scannable import testing
 from toy_models import ToyPSM
@@ -113,13 +114,9 @@ def test_subjects_are_left_as_they_were():
 
 
 def test_what_is_neither_aggregator_nor_model_is_refused():
-    with pytest.raises(
-        TypeError, match=r"an aggregator \(combine, identity\) or a model .*got dict; give it"
-    ):
+    with refused(TypeError, r"an aggregator \(combine, identity\) or a model .*got dict; give it"):
         testing.check_duality({}, torch.zeros(1, 3))
-    with pytest.raises(
-        TypeError, match=r"about models, got the aggregator Sum; scans of any aggregator are causal"
-    ):
+    with refused(TypeError, r"about models, got the aggregator Sum; scans of any aggregator are causal"):
         testing.check_causal(Sum(), torch.zeros(1, 3, dtype=torch.int64))
 
 

@@ -89,7 +89,7 @@ def assert_same_gradients(model, tokens, chunk, what):
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_both_forms_of_a_transformer_psm_have_the_same_gradients(positions):
     start = POSITIONS.index(positions)
-    some = itertools.islice(every_switch(), start, None, 5)
+    some = itertools.islice(every_switch(), start, None, 7)
     for chunk, switches in zip(itertools.cycle((4, 1, 5)), some, strict=False):
         model = psm(chunk=chunk, positions=positions, **switches)
         assert_same_gradients(model, draw(2, max(7, 2 * chunk + 3)), chunk, switches)

@@ -23,18 +23,19 @@ POSITIONS = ("slot", "rotary", "chunk", "global")
 
 
 def every_switch():
-    """All combinations of ``SWITCHES``; tied heads and recomputation take turns."""
+    """All combinations of ``SWITCHES``; the others take turns."""
     for i, values in enumerate(itertools.product(*SWITCHES.values())):
-        tied, recompute = i % 2 == 0, i % 3 == 0
-        yield dict(zip(SWITCHES, values, strict=True)) | {"tied": tied, "recompute": recompute}
+        turns = {"tied": i % 2 == 0, "recompute": i % 3 == 0}
+        turns |= {"norm": (None, 2.0)[i % 7 == 0], "codebook_gradient": ("soft", "stop")[i % 11 == 0]}
+        yield dict(zip(SWITCHES, values, strict=True)) | turns
 
 
 def stir(model, seed=0):
-    """Draw weights large enough that every part of the model shows in its output."""
+    """Draw all weights anew, large enough that every part of the model shows in its output."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=generator), alpha=0.2)
+        for name, weight in model.named_parameters():
+            weight.copy_(0.3 * torch.randn(weight.shape, generator=generator) + name.endswith("norm.weight"))
     return model.double().eval()
 
 
@@ -57,7 +58,7 @@ def draw(batch, length, seed=0):
 def stream_by(model, tokens, sizes, stream=None):
     """Read tokens in pieces, a size of 0 being one step; return all outputs and the stream."""
     stream = model.start(len(tokens)) if stream is None else stream
-    found, start = [], 0
+    found, start, before = [model(tokens[:, :0])], 0, stream.count
     for size in sizes:
         if size:
             output, stream = model.prefill(stream, tokens[:, start : start + size], logits="all")
@@ -66,7 +67,7 @@ def stream_by(model, tokens, sizes, stream=None):
             output = output[:, None]
         found.append(output)
         start += max(1, size)
-    assert start == tokens.shape[1] == stream.count
+    assert start == tokens.shape[1] == stream.count - before
     return torch.cat(found, 1), stream
 
 

@@ -20,8 +20,8 @@ def test_the_decoder_ends_where_its_positions_end():
 
 def test_the_head_is_tied_or_not():
     tied, untied = decoder(), decoder(tied=False)
-    assert tied.head.weight is tied.embed.tokens.weight
-    assert untied.head.weight is not untied.embed.tokens.weight
+    assert tied.head.codes is tied.embed.tokens
+    assert untied.head.codes is not untied.embed.tokens
 
 
 def test_a_config_refuses_nonsense_at_birth():
@@ -40,7 +40,8 @@ def test_a_stream_of_a_psm_is_refused():
 
 @pytest.mark.compile
 def test_torch_compile_sees_one_graph():
-    model, tokens = decoder(), draw(2, 11)
+    model = decoder(layers=1)
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    assert relative(compiled(tokens), model(tokens)) < 1e-12
-    assert torch.equal(model(tokens)[:, :5], model(tokens[:, :5])) or True
+    with torch.no_grad():
+        for length in (9, 11):  # the second time with sizes as symbols
+            assert relative(compiled(draw(2, length)), model(draw(2, length))) < 1e-12

@@ -157,5 +157,5 @@ def test_what_an_aggregator_does_wrong_is_told():
             return super().combine(left, right)[..., :2]
 
     model = stir(PrefixScannable(Sum(WIDTH), Wrong(WIDTH), Read(True), chunk=2))
-    with refuses(ValueError, "merged state must be", "(1, 4)", "got", "(1, 2)"):
+    with refuses(ValueError, "merged state must be", "(2, 4)", "got", "(2, 2)"):
         model(draw(1, 9))

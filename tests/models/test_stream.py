@@ -43,15 +43,8 @@ def test_a_stream_comes_back_from_a_file_as_it_was(make, count):
         restored = model.restore(load(save(stream.tensors())))
         assert same(restored, stream)
         assert (restored.count, restored.batch, restored.nbytes > 0) == (count, 2, stream.nbytes > 0)
-        one, other = (stream_by(model, draw(2, 3), [0, 2], _Later(s))[0] for s in (restored, stream))
+        one, other = (stream_by(model, draw(2, 3), [0, 2], s)[0] for s in (restored, stream))
     assert torch.equal(one, other)
-
-
-class _Later:
-    """A stream whose count begins here."""
-
-    def __new__(cls, stream):
-        return stream
 
 
 def saved(model, count=6, batch=2):
@@ -109,7 +102,7 @@ def test_what_is_wrong_is_named():
     good = saved(model)
     with refuses(ValueError, "whole number 'count' from 0", "got None", "Stream.tensors()"):
         model.restore({})
-    with refuses(ValueError, "whole number 'batch' from 1", "got tensor(0)"):
+    with refuses(ValueError, "whole number 'batch' from 1", "got 0"):
         model.restore(good | {"batch": torch.tensor(0)})
     with refuses(ValueError, "'0' being (torch.float64, (2, 2, 6, 8))", "(torch.float32, (2, 2, 6, 8))"):
         model.restore(good | {"0": good["0"].float()})

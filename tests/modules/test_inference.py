@@ -71,7 +71,7 @@ def test_slots_of_prefix_and_chunk_are_told_apart():
         like_chunk = inference.embed(IDS)
         slots = inference.stack.slots.weight
         before = inference(like_chunk, IDS), inference(None, IDS)
-        slots[:5] += 1
+        slots[:5] += torch.randn(5, 8, dtype=torch.float64)
         after = inference(like_chunk, IDS), inference(None, IDS)
     assert relative(after[0], before[0]) > 1e-3
     assert torch.equal(after[1], before[1])

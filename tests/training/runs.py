@@ -18,7 +18,7 @@ def tiny(**fields):
         "optimiser": OptimiserConfig(rate=1e-2, warmup=5),
         "curriculum": CurriculumConfig(stages=(1, 2), every=5, words=32, threshold=0.2),
         "steps": 30,
-        "batch": 8,
+        "tokens": 64,
         "log_every": 4,
     }
     return RunConfig(**{**defaults, **fields})

@@ -70,7 +70,7 @@ def test_a_config_from_outside_is_checked(path, value, words):
         from_json(RunConfig, written)
 
 
-@pytest.mark.parametrize("field", ["batch", "steps", "log_every"])
+@pytest.mark.parametrize("field", ["tokens", "steps", "log_every"])
 def test_numbers_below_one_are_refused(field):
     with pytest.raises(ValueError, match=rf"must be at least 1 .*{field}=0.*; raise them"):
         replace(RunConfig(optimiser=OptimiserConfig(warmup=0)), **{field: 0})

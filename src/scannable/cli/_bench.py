@@ -44,8 +44,8 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
         f"medians of {found['config']['repeats']}\n"
     )
     terminal.say(
-        f"A scan of {overhead['shape'][1]:,} chunks with a free combine costs [bold]{percent(overhead['overhead'])}[/] of "
-        f"what the bare calls of a {found['config']['layers']}-layer attention aggregator cost "
+        f"A scan of {overhead['shape'][1]:,} chunks with a free combine costs [bold]{percent(overhead['overhead'])}[/] "
+        f"of what the bare calls of a {found['config']['layers']}-layer attention aggregator cost "
         f"({1e3 * overhead['scan_seconds']:.2f} ms of {1e3 * overhead['bare_seconds']:.0f} ms).\n"
     )
     drawn = table(
@@ -60,7 +60,13 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
         )
     terminal.say(drawn)
     drawn = table(
-        "(B, N, D)", "ours", "recomputed", "associative_scan", "part of its peak", "recomputed", title="\npeak memory"
+        "(B, N, D)",
+        "ours",
+        "recomputed",
+        "associative_scan",
+        "part of its peak",
+        "recomputed",
+        title="\npeak memory",
     )
     for row in found["memory"]:
         drawn.add_row(

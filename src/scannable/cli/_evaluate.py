@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import tyro
+from rich.progress import SpinnerColumn, TextColumn
 
 from scannable.cli._target import open_run
 from scannable.cli._terminal import Terminal, duration, percent, size, table
@@ -21,7 +22,7 @@ _DEFAULTS: dict[str, Any] = {
 class Options:
     """Score a trained model on fresh words with exact answers; both forms are given the same words."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run's folder, or the name of a packaged model such as s5."""
     lengths: tuple[int, ...] = ()
     """Tokens in a word; left out: 1, 10 and 100 times the longest word of training."""
@@ -49,21 +50,15 @@ def run(options: Options, terminal: Terminal) -> bool:
     model = model.to(options.device)
     task = WordProblem(config.task)
     lengths = options.lengths or tuple(times * config.task.longest for times in (1, 10, 100))
-    found = []
-    with terminal.console.status("") if terminal.live else terminal.progress() as status:
+    settings: dict[str, Any] = {
+        name: getattr(options, name) for name in ("sequences", "form", "piece", "tokens", "seed")
+    }
+    bar, found = terminal.progress(SpinnerColumn(), TextColumn("{task.description}")), []
+    with bar:
+        row = bar.add_task("")
         for length in lengths:
-            if terminal.live:
-                status.update(f"reading {options.sequences:,} words of length {length:,}")
-            found += evaluate(
-                model,
-                task,
-                [length],
-                sequences=options.sequences,
-                form=options.form,
-                piece=options.piece,
-                tokens=options.tokens,
-                seed=options.seed,
-            )
+            bar.update(row, description=f"reading {options.sequences:,} words of length {length:,}")
+            found += evaluate(model, task, [length], **settings)
     terminal.record({"run": options.run, "form": options.form, "evaluations": [asdict(row) for row in found]})
     drawn = table(
         "length", "words", "wrong last answers", "wrong answers", "tokens/s", "time", "state of one stream"
@@ -78,6 +73,8 @@ def run(options: Options, terminal: Terminal) -> bool:
             duration(row.seconds),
             size(row.stream_bytes),
         )
-    terminal.say(f"[bold]{options.run}[/], {config.task.group}, trained up to length {config.task.longest}, {options.form} form")
+    terminal.say(
+        f"[bold]{options.run}[/], {config.task.group}, trained up to length {config.task.longest}, {options.form} form"
+    )
     terminal.say(drawn)
     return True

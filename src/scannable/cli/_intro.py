@@ -76,12 +76,18 @@ def run(options: Options, terminal: Terminal) -> bool:
         f"[{BAD if reading.errors else GOOD}]{reading.tokens:,} tokens were read, {reading.errors:,} errors[/], "
         f"{size(reading.stream_bytes)} of state."
     )
-    terminal.say("[bold]scannable demo[/] trains such a model here, proves it and writes a report with curves.")
-    terminal.say("[bold]scannable verify my.py:MyAggregator[/] checks an operator of your own; scannable --help has more.")
+    terminal.say(
+        "[bold]scannable demo[/] trains such a model here, proves it and writes a report with curves."
+    )
+    terminal.say(
+        "[bold]scannable verify my.py:MyAggregator[/] checks an operator of your own; scannable --help has more."
+    )
     return equal and reading.errors == 0
 
 
-def read(model: Any, tokens: torch.Tensor, names: tuple[str, ...], labels: torch.Tensor, options: Options) -> Iterator[Reading]:
+def read(
+    model: Any, tokens: torch.Tensor, names: tuple[str, ...], labels: torch.Tensor, options: Options
+) -> Iterator[Reading]:
     """Read a word, first in pieces of random sizes and then token by token, and compare with the labels."""
     generator = torch.Generator().manual_seed(options.seed)
     stream, errors, place, pieces, steps, seconds = model.start(1), 0, 0, 0, 0, 0.0
@@ -161,7 +167,9 @@ def _show_reading(options: Options, terminal: Terminal) -> Reading:
         BarColumn(bar_width=24), TextColumn("{task.fields[line]}"), TextColumn("[dim]{task.fields[last]}")
     )
     shown, before = 0.0, torch.get_num_threads()
-    torch.set_num_threads(1)  # Operations are small; on a busy machine more threads would wait for each other.
+    torch.set_num_threads(
+        1
+    )  # Operations are small; on a busy machine more threads would wait for each other.
     with torch.no_grad(), bar:
         row = bar.add_task("", total=options.tokens + options.steps, line="", last="")
         for reading in read(model, batch.tokens, task.group.names, batch.targets, options):

@@ -45,9 +45,18 @@ COMMANDS = {
         "train a model to multiply permutations; an interrupted run is taken up again",
         "_train",
         (
-            ("scannable train words --task.group S3 --folder runs/s3", "train on the six permutations of three points"),
-            ("scannable train words --model decoder --model.positions rotary", "train the GPT-2-style baseline"),
-            ("scannable train words --time-limit 60 --json > log.jsonl", "one JSON object a line, for a program"),
+            (
+                "scannable train words --task.group S3 --folder runs/s3",
+                "train on the six permutations of three points",
+            ),
+            (
+                "scannable train words --model decoder --model.positions rotary",
+                "train the GPT-2-style baseline",
+            ),
+            (
+                "scannable train words --time-limit 60 --json > log.jsonl",
+                "one JSON object a line, for a program",
+            ),
         ),
         resumes=True,
     ),
@@ -56,7 +65,10 @@ COMMANDS = {
         "_evaluate",
         (
             ("scannable evaluate runs/s3", "at 1x, 10x and 100x the training length"),
-            ("scannable evaluate s5 --lengths 18 1800 --form streaming", "a model from the package, streamed"),
+            (
+                "scannable evaluate s5 --lengths 18 1800 --form streaming",
+                "a model from the package, streamed",
+            ),
         ),
     ),
     "verify": Command(
@@ -64,7 +76,10 @@ COMMANDS = {
         "_verify",
         (
             ("scannable verify runs/s3", "a run: duality, causality, counts, resuming, ..."),
-            ("scannable verify my.py:MyAggregator --shape 8,16", "your own class, on random states (R, 8, 16)"),
+            (
+                "scannable verify my.py:MyAggregator --shape 8,16",
+                "your own class, on random states (R, 8, 16)",
+            ),
         ),
     ),
     "bench scan": Command(
@@ -141,7 +156,9 @@ def _examples(name: str) -> None:
 
 
 def _overview(terminal: Terminal) -> None:
-    terminal.say("Sequence models that are trained in parallel over a tree and streamed in logarithmic memory.\n")
+    terminal.say(
+        "Sequence models that are trained in parallel over a tree and streamed in logarithmic memory.\n"
+    )
     terminal.say("[bold]scannable[/] COMMAND [OPTIONS]\n")
     width = max(map(len, COMMANDS))
     for name, command in COMMANDS.items():

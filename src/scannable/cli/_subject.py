@@ -3,6 +3,8 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +103,9 @@ def _shapes(state: State) -> tuple[Any, list[tuple[int, ...]]]:
 def _from_file(path: Path) -> Any:
     specification = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or specification is None or specification.loader is None:
-        raise FileNotFoundError(f"{path} must be a Python file, got no such file; correct the path before the colon.")
+        raise FileNotFoundError(
+            f"{path} must be a Python file, got no such file; correct the path before the colon."
+        )
     module = importlib.util.module_from_spec(specification)
     sys.modules[path.stem] = module
     with _importing(str(path.parent)):
@@ -122,14 +126,11 @@ def _from_package(name: str) -> Any:
             raise
 
 
-class _importing:
+@contextmanager
+def _importing(folder: str) -> Iterator[None]:
     """Look for modules in a folder first."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        sys.path.insert(0, self.folder)
-
-    def __exit__(self, *_: object) -> None:
-        sys.path.remove(self.folder)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -13,4 +13,6 @@ def open_run(name: str) -> tuple[Any, RunConfig]:
     try:
         return pretrained(name)
     except ValueError as error:
-        raise ValueError(f"RUN must be a run's folder or the name of a packaged model, got {name!r}. {error}") from None
+        raise ValueError(
+            f"RUN must be a run's folder or the name of a packaged model, got {name!r}. {error}"
+        ) from None

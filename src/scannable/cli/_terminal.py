@@ -58,14 +58,14 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
-def percent(fraction: float | None) -> str:
+def percent(fraction: int | float | None) -> str:
     """Write a fraction as a percentage with as many digits as it needs."""
     if fraction is None:
         return "-"
     return f"{100 * fraction:.3g} %"
 
 
-def size(count: float | None) -> str:
+def size(count: int | float | None) -> str:
     """Write a number of bytes."""
     if count is None:
         return "-"
@@ -76,7 +76,7 @@ def size(count: float | None) -> str:
     return f"{count:.3g} GB"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Write a span of time."""
     if seconds < 60:
         return f"{seconds:.1f} s"

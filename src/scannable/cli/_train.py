@@ -33,7 +33,9 @@ class Options:
 def parse(kind: type[Options], *, args: list[str], config: tuple[Any, ...], **settings: Any) -> Options:
     """Read the options, those of the chosen model among them."""
     default = Options(config=RunConfig(model=MODELS[_architecture(args)]()))
-    return tyro.cli(kind, args=args, default=default, config=(*config, tyro.conf.AvoidSubcommands), **settings)
+    return tyro.cli(
+        kind, args=args, default=default, config=(*config, tyro.conf.AvoidSubcommands), **settings
+    )
 
 
 def run(options: Options, terminal: Terminal) -> bool:
@@ -53,7 +55,9 @@ def run(options: Options, terminal: Terminal) -> bool:
         def report(event: Event) -> None:
             terminal.record({"event": type(event).__name__.lower(), **asdict(event)})
             if isinstance(event, Progress):
-                line = f"length {event.length} · loss {event.loss:.3f} · {event.tokens_per_second:,.0f} tokens/s"
+                line = (
+                    f"length {event.length} · loss {event.loss:.3f} · {event.tokens_per_second:,.0f} tokens/s"
+                )
                 bar.update(row, completed=event.step, line=line)
                 if not terminal.live:
                     terminal.say(f"step {event.step:,} of {event.steps:,} · {line}")
@@ -62,11 +66,15 @@ def run(options: Options, terminal: Terminal) -> bool:
 
         result = train(config, folder, report=report)
         bar.update(row, completed=result.step)
-    why = {"solved": "the longest length is solved", "steps": "all steps are made", "time": "the time is over"}
+    why = {
+        "solved": "the longest length is solved",
+        "steps": "all steps are made",
+        "time": "the time is over",
+    }
     terminal.record({"event": "result", **asdict(result), "folder": str(folder)})
     terminal.say(
-        f"Over after {result.step:,} steps and {duration(result.seconds)}: {why[result.stopped]}; at length {result.length} "
-        f"it is {f'[{GOOD}]solved[/]' if result.solved else 'not solved'}."
+        f"Over after {result.step:,} steps and {duration(result.seconds)}: {why[result.stopped]}; "
+        f"at length {result.length} it is {f'[{GOOD}]solved[/]' if result.solved else 'not solved'}."
     )
     terminal.say(f"Next: [bold]scannable evaluate {folder}[/], [bold]scannable verify {folder}[/]")
     # A run that was to stop when solved has not done what was asked if it ended in another way.

@@ -25,7 +25,7 @@ MEANINGS = {
     "duality": "The two forms must be one function. If they differ, combine keeps something between calls, mixes rows, "
     "draws random numbers, or rounds by the size of the batch.",
     "causality": "An output may depend on earlier tokens only. If it does not, look at the attention mask.",
-    "batch independence": "A row must not depend on the others. If it does, look for means or norms over the first axis.",
+    "batch independence": "A row must not depend on the others. Look for means or norms over the first axis.",
     "counts": "Merges must be those of the formula, and none with an identity.",
     "resumption": "A saved or forked stream must go on bit by bit. If not, something is kept outside the stream.",
 }
@@ -41,7 +41,7 @@ class Options:
     ...). A model (start, prefill, step, and a call) likewise, on tokens (batch, length).
     """
 
-    target: Annotated[str, tyro.conf.Positional]
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
     """A run's folder, a packaged model such as s5, or an import path."""
     shape: tuple[str, ...] = ("16",)
     """One state without its batch, as in 8,16; several make a tuple of tensors. Only for aggregators without draw."""
@@ -61,7 +61,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.batch < 2 or self.length < 3:
             raise ValueError(
-                f"The laws need batch >= 2 and length >= 3, got batch={self.batch} and length={self.length}; raise them."
+                f"The laws need batch >= 2 and length >= 3, got batch={self.batch} and length={self.length}."
             )
 
 
@@ -77,8 +77,12 @@ def run(options: Options, terminal: Terminal) -> bool:
             records.append(report.to_dict() | {"judged": judged, "meaning": meaning})
             _print(report, judged, meaning, options, terminal)
         else:
-            records.append({"law": law, "judged": judged, "passed": False, "meaning": meaning, "error": report})
-            terminal.say(f"[bold]{law}[/]: [{BAD}]could not be checked[/]: {escape(report)}\n[{DIM}]{meaning}[/]\n")
+            records.append(
+                {"law": law, "judged": judged, "passed": False, "meaning": meaning, "error": report}
+            )
+            terminal.say(
+                f"[bold]{law}[/]: [{BAD}]could not be checked[/]: {escape(report)}\n[{DIM}]{meaning}[/]\n"
+            )
     terminal.record({"target": options.target, "passed": not broken, "reports": records})
     if broken:
         terminal.say(f"[{BAD}]{len(broken)} of {len(records)} laws do not hold[/]: {', '.join(broken)}.")
@@ -137,6 +141,9 @@ def _checks(options: Options) -> dict[str, Check]:
 
 
 def _print(report: Report, judged: bool, meaning: str, options: Options, terminal: Terminal) -> None:
+    if not judged:
+        plain = tuple(replace(finding, bound="", passed=None) for finding in report.findings)
+        report = replace(report, findings=plain)
     whole = options.tables or (judged and not report.passed)
     first, *rest = str(report if whole else replace(report, table=())).splitlines()
     verdict = f"[{GOOD}]passed[/]" if report.passed else f"[{BAD}]FAILED[/]"

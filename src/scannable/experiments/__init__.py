@@ -1,5 +1,7 @@
 """The paper's experiments and the benches: each a function from a config to a JSON-able dictionary."""
 
 from scannable.experiments._bench_scan import BenchScanConfig, bench_scan
+from scannable.experiments._demo import DemoConfig, MeasureConfig, demo
+from scannable.experiments._stages import Step
 
-__all__ = ["BenchScanConfig", "bench_scan"]
+__all__ = ["BenchScanConfig", "DemoConfig", "MeasureConfig", "Step", "bench_scan", "demo"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from scannable.models._check import as_sequence, check_batch, check_config, check_reading, check_tokens
 from scannable.models._head import Head
 from scannable.models._stream import Stream
-from scannable.modules import MLPKind, Positions, TokenEncoder, Transformer
+from scannable.modules import Positions, TokenEncoder, Transformer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,6 @@ class DecoderConfig:
     """Length of every token vector; free if left out."""
     logit_scale: float = 1.0
     """What the head's logits are multiplied with."""
-    mlp: MLPKind = "gelu"
-    """GELU as in GPT-2, or the product of two linear maps (bilinear)."""
     dropout: float = 0.0
     """Share of activations dropped in training."""
 
@@ -60,7 +58,6 @@ class Decoder(nn.Module):
             positions=config.positions,
             slots=config.limit,
             dropout=config.dropout,
-            mlp=config.mlp,
         )
         self.head = Head(self.embed.tokens, tied=config.tied, scale=config.logit_scale)
 

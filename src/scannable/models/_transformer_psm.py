@@ -9,7 +9,6 @@ from scannable.models._prefix_scannable import PrefixScannable
 from scannable.modules import (
     Codebook,
     Codes,
-    MLPKind,
     TokenEncoder,
     Transformer,
     TransformerAggregator,
@@ -57,8 +56,6 @@ class TransformerPSMConfig:
     """Length of every token vector and code; free if left out."""
     logit_scale: float = 1.0
     """What the head's logits are multiplied with."""
-    mlp: MLPKind = "gelu"
-    """GELU as in GPT-2, or the product of two linear maps (bilinear), which learns group products in fewer steps."""
     dropout: float = 0.0
     """Share of activations dropped in training."""
     recompute: bool = False
@@ -92,7 +89,6 @@ class TransformerPSM(PrefixScannable):
                 positions=within,
                 slots=2 * config.chunk,
                 dropout=config.dropout,
-                mlp=config.mlp,
             )
 
         added: Literal["none", "chunk", "global"] = "none"

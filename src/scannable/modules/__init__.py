@@ -5,7 +5,7 @@ from scannable.modules._codebook import Codebook
 from scannable.modules._codes import Codes
 from scannable.modules._encoder import TokenEncoder, VectorEncoder
 from scannable.modules._inference import Inference, TransformerInference
-from scannable.modules._transformer import Block, MLPKind, Positions, Transformer, initialise
+from scannable.modules._transformer import Block, Positions, Transformer, initialise
 
 __all__ = [
     "MLP",
@@ -14,7 +14,6 @@ __all__ = [
     "Codes",
     "GatedSum",
     "Inference",
-    "MLPKind",
     "MatrixProduct",
     "Positions",
     "TokenEncoder",

@@ -51,9 +51,8 @@ class Codebook(nn.Module):
     def snap(self, states: Float[Tensor, "*R D"]) -> Float[Tensor, "*R D"]:
         """Replace each vector by its nearest code; the lowest index wins a tie."""
         codes = self.codes.vectors().to(states.dtype)
-        with torch.autocast(
-            states.device.type, enabled=False
-        ):  # or forms would differ in which code is nearest
+        # In bfloat16 the two forms could differ in which code is nearest.
+        with torch.autocast(states.device.type, enabled=False):
             nearness = states @ codes.T - codes.square().sum(-1) / 2
         # Adding nothing but a NaN keeps a NaN from being taken for some code.
         snapped = codes[nearness.argmax(-1)] + 0 * states.detach()

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from scannable.modules._codes import Codes
 
 Positions = Literal["absolute", "rotary", "none"]
-MLPKind = Literal["gelu", "bilinear"]
 
 Cache = tuple[int, tuple[tuple[Tensor, Tensor], ...]]
 """The next slot's position, and keys and values ``(R, H, n, K)`` of every layer (no layers: no slot yet)."""
@@ -55,9 +54,10 @@ class Attention(nn.Module):
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         queries, keys = q.shape[2], k.shape[2]
-        square = causal and queries == keys
-        mask = None
-        if causal and not square and queries > 1:
+        square, mask = False, None
+        if causal and queries == keys:
+            square = True
+        elif causal and queries > 1:
             # The last query sees every key, the one before it all but the last, and so on.
             mask = torch.ones(queries, keys, dtype=torch.bool, device=x.device).tril(keys - queries)
         read = q
@@ -79,26 +79,17 @@ def rotate(x: Float[Tensor, "R H n K"], position: int) -> Float[Tensor, "R H n K
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
-class Product(nn.Module):
-    """Multiply one half of the channels with the other: the bilinear unit of [1], arXiv 2002.05202."""
-
-    def forward(self, x: Float[Tensor, "R n F2"]) -> Float[Tensor, "R n F"]:
-        u, v = x.chunk(2, -1)
-        return u * v
-
-
 class Block(nn.Module):
     """Attention and an MLP of four times the width, each behind a norm and added to the stream."""
 
-    def __init__(self, width: int, heads: int, *, rotary: bool, dropout: float, mlp: MLPKind) -> None:
+    def __init__(self, width: int, heads: int, *, rotary: bool, dropout: float) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads, rotary=rotary, dropout=dropout)
         self.mlp_norm = nn.LayerNorm(width)
-        hidden = 4 * width
-        up = nn.Linear(width, 2 * hidden if mlp == "bilinear" else hidden)
-        product = Product() if mlp == "bilinear" else nn.GELU(approximate="tanh")
-        self.mlp = nn.Sequential(up, product, nn.Linear(hidden, width))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
+        )
         self.drop = nn.Dropout(dropout)
 
     def forward(
@@ -130,7 +121,6 @@ class Transformer(nn.Module):
         positions: ``"absolute"``: a learned vector for each of ``slots``; ``"rotary"``; or ``"none"``.
         slots: How many positions there are; without limit unless ``positions="absolute"``.
         dropout: The share of activations dropped in training.
-        mlp: ``"gelu"`` as in GPT-2, or ``"bilinear"``.
     """
 
     def __init__(
@@ -142,7 +132,6 @@ class Transformer(nn.Module):
         positions: Positions = "absolute",
         slots: int = 0,
         dropout: float = 0.0,
-        mlp: MLPKind = "gelu",
     ) -> None:
         super().__init__()
         multiple = 2 * heads if positions == "rotary" else heads
@@ -155,7 +144,7 @@ class Transformer(nn.Module):
         self.slots = Codes(slots, width) if positions == "absolute" else None
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            Block(width, heads, rotary=positions == "rotary", dropout=dropout, mlp=mlp) for _ in range(layers)
+            Block(width, heads, rotary=positions == "rotary", dropout=dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
         self.apply(initialise)

@@ -76,10 +76,9 @@ def scan(
         identity = [x[:, None] for x in identity_of(aggregator, [x[:, 0] for x in tensors], structure)]
         if lengths is not None:
             found = packed_scan(merge, tensors, identity, lengths, inclusive=inclusive)
-        elif inclusive:
-            found = [x[:, 1:] for x in sweep(merge, tensors, 0, [], [identity])[0]]
         else:
-            found = sweep(merge, [x[:, :-1] for x in tensors], 0, [], [identity])[0]
+            read = tensors if inclusive else [x[:, :-1] for x in tensors]
+            found, _ = sweep(merge, read, 0, [], [identity], inclusive=inclusive)
         return unflatten(found, structure)
     form = _counter if implementation == "counter" else _reference
     rows = zip(*(x.split(lengths or [length], 1) for x in tensors), strict=True)

@@ -14,7 +14,13 @@ from scannable.scans._weave import join, split, unweave, weave
 
 
 def sweep(
-    merge: Merge, leaves: Tensors, count: int, roots: list[Tensors], folds: list[Tensors]
+    merge: Merge,
+    leaves: Tensors,
+    count: int,
+    roots: list[Tensors],
+    folds: list[Tensors],
+    *,
+    inclusive: bool = False,
 ) -> tuple[Tensors, list[Tensors]]:
     """Return the prefixes of ``count .. count + M`` leaves, and the latest nodes that may be roots.
 
@@ -25,9 +31,10 @@ def sweep(
         roots: At ``k``, the tree of bit ``k`` of ``count``; read only where the bit is set.
         folds: At ``k``, the prefix of ``count >> k << k`` leaves, for ``k`` up to the bit length of
             ``count``, so that the last entry is the identity. Like the roots ``(B, 1, ...)``.
+        inclusive: Leave out the first prefix, of ``count`` leaves; then ``M >= 1``.
 
     Returns:
-        The prefixes, each tensor ``(B, M + 1, ...)``; and for every level that has a new node the last
+        The prefixes, each tensor ``(B, M + 1, ...)``, or ``(B, M, ...)``; and for every level that has a new node the last
         node of even index, which is the root there if that bit of ``count + M`` is set.
     """
     levels = _up(merge, leaves, count, roots)
@@ -41,7 +48,7 @@ def sweep(
             prefixes = _down_odd(merge, parents, nodes) + last
         else:
             prefixes = _down_even(merge, [folds[level], *parents], nodes) + last
-    return join([folds[0], *prefixes]), [[x[:, -1:] for x in nodes] for nodes, _ in levels]
+    return join(prefixes if inclusive else [folds[0], *prefixes]), [[x[:, -1:] for x in nodes] for nodes, _ in levels]
 
 
 def _up(merge: Merge, nodes: Tensors, count: int, roots: list[Tensors]) -> list[tuple[Tensors, bool]]:

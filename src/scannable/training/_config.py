@@ -31,8 +31,8 @@ class RunConfig:
     """How lengths grow."""
     steps: int = 5000
     """The last step; the learning rate reaches zero there."""
-    batch: int = 128
-    """Sequences in a step."""
+    tokens: int = 2048
+    """Tokens in a step: as many words as fit, at least one. So every length costs about the same."""
     seed: int = 0
     """Decides the first weights, the words and the dropout."""
     device: str = "cpu"
@@ -53,10 +53,10 @@ class RunConfig:
     """Write the metrics for TensorBoard too, into the run's folder."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.log_every < 1 or self.seed < 0:
+        if self.steps < 1 or self.tokens < 1 or self.log_every < 1 or self.seed < 0:
             raise ValueError(
-                f"steps, batch and log_every must be at least 1 and seed at least 0, got steps={self.steps}, "
-                f"batch={self.batch}, log_every={self.log_every} and seed={self.seed}; raise them."
+                f"steps, tokens and log_every must be at least 1 and seed at least 0, got steps={self.steps}, "
+                f"tokens={self.tokens}, log_every={self.log_every} and seed={self.seed}; raise them."
             )
         if self.optimiser.warmup > self.steps:
             raise ValueError(

@@ -146,7 +146,8 @@ class Run:
     def _update(self) -> None:
         config = self.config
         length = self.curriculum.draw(self.lengths)
-        batch = self.task.batch(config.batch, length, self.batches).to(self.device)
+        words = max(1, config.tokens // length)
+        batch = self.task.batch(words, length, self.batches).to(self.device)
         self._rate = rate(config.optimiser, self.step, config.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate
@@ -159,7 +160,7 @@ class Run:
         # Kept on the device: reading it at every step would make the GPU wait.
         self._loss = self._loss + value.detach()
         self._steps += 1
-        self._tokens += config.batch * length
+        self._tokens += words * length
         self.step += 1
 
     def _progress(self) -> Progress:

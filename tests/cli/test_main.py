@@ -1,0 +1,109 @@
+"""What a person or a program meets at the command line: help, errors in words, exit codes, JSON and nothing else."""
+
+import json
+
+import pytest
+
+from scannable.cli import main
+from scannable.cli._main import COMMANDS
+
+
+def test_help_names_every_command_and_the_exit_codes(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text and command.summary[:30] in text for name, command in COMMANDS.items())
+    assert "130 after Ctrl-C" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_explains_every_option_and_ends_with_examples(name, capsys):
+    assert main([*name.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--json" in text
+    assert "Examples" in text
+    assert all(line in text for line, _ in COMMANDS[name].examples)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_are_understood(name):
+    import importlib
+
+    import tyro
+
+    module = importlib.import_module(f"scannable.cli.{COMMANDS[name].file}")
+    for line, _ in COMMANDS[name].examples:
+        words = line.split(" > ")[0].split()[1 + len(name.split()) :]
+        parse = getattr(module, "parse", tyro.cli)
+        assert isinstance(parse(module.Options, args=words, config=()), module.Options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evlute"], "got 'evlute'; did you mean evaluate?"),
+        (["train"], r"one of ['words'], got nothing; type scannable train words --help."),
+        (["train", "wrds"], "got 'wrds'"),
+        (["train", "words", "--steps", "0"], "steps, tokens and log_every must be at least 1"),
+        (["train", "words", "--task.group", "X9"], "got 'X9'"),
+        (["intro", "--tokens", "0"], "tokens must be at least 1"),
+    ],
+)
+def test_what_is_not_understood_gives_2_and_one_sentence(arguments, words, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert "Traceback" not in captured.err
+    assert not captured.out
+
+
+def test_an_option_that_does_not_exist_gives_2(capsys):
+    assert main(["evaluate", "s5", "--lenghts", "3"]) == 2
+    assert "--lengths" in capsys.readouterr().err
+
+
+def test_a_failure_gives_1_and_one_sentence_without_traceback(capsys):
+    assert main(["evaluate", "no-such-run"]) == 1
+    captured = capsys.readouterr()
+    assert "RUN must be a run's folder or the name of a packaged model, got 'no-such-run'" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_a_text_with_brackets_is_refused(capsys):
+    assert main(["intro", "--text", "a(b"]) == 1
+    assert "none of them a bracket, got 'a(b'" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("scannable ")
+
+
+def test_ctrl_c_gives_130_and_says_how_to_go_on(monkeypatch, capsys, tmp_path):
+    import scannable.cli._train as command
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "train", interrupted)
+    assert main(["train", "words", "--folder", str(tmp_path / "run")]) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+
+
+def test_progress_as_json_is_json_line_by_line(monkeypatch, capsys, tmp_path):
+    folder = tmp_path / "run"
+    options = (
+        "--task.group C2 --task.longest 4 --curriculum.stages 2 --steps 6 --optimiser.warmup 2 --log-every 3"
+    )
+    small = "--model.width 8 --model.heads 2 --model.chunk 1 --model.shared --model.inference-layers 1"
+    options += " --tokens 32 --curriculum.words 8"
+    command = ["train", "words", "--folder", str(folder), *options.split(), *small.split(), "--json"]
+    assert main(command) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events].count("progress") == 2
+    assert events[-1]["event"] == "result"
+    assert events[-1]["step"] == 6
+
+    assert main(command) == 0  # over already: nothing is trained again
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["result"]
+    assert main([*command, "--seed", "1"]) == 1
+    assert "must hold a run of the same config" in capsys.readouterr().err

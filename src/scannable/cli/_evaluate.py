@@ -10,8 +10,7 @@ from rich.progress import SpinnerColumn, TextColumn
 from scannable.cli._target import open_run
 from scannable.cli._terminal import Terminal, duration, percent, size, table
 from scannable.tasks import WordProblem
-from scannable.training import evaluate
-from scannable.training._evaluate import Form
+from scannable.training import Form, evaluate
 
 _DEFAULTS: dict[str, Any] = {
     name: parameter.default for name, parameter in inspect.signature(evaluate).parameters.items()
@@ -32,6 +31,8 @@ class Options:
     """How many words of each length."""
     piece: int = _DEFAULTS["piece"]
     """Tokens in a piece of the streaming form; 1 goes token by token."""
+    singles: int = _DEFAULTS["singles"]
+    """Tokens that the streaming form reads step by step after each piece."""
     tokens: int = _DEFAULTS["tokens"]
     """How many tokens the model may be given at once, which bounds the memory."""
     seed: int = _DEFAULTS["seed"]
@@ -51,7 +52,7 @@ def run(options: Options, terminal: Terminal) -> bool:
     task = WordProblem(config.task)
     lengths = options.lengths or tuple(times * config.task.longest for times in (1, 10, 100))
     settings: dict[str, Any] = {
-        name: getattr(options, name) for name in ("sequences", "form", "piece", "tokens", "seed")
+        name: getattr(options, name) for name in ("sequences", "form", "piece", "singles", "tokens", "seed")
     }
     bar, found = terminal.progress(SpinnerColumn(), TextColumn("{task.description}")), []
     with bar:

@@ -13,8 +13,7 @@ from torch import nn
 
 from scannable.tasks import WordProblem
 from scannable.testing import check_duality
-from scannable.training import evaluate
-from scannable.training._evaluate import Form
+from scannable.training import Form, evaluate
 
 FORMS: tuple[Form, ...] = ("parallel", "streaming")
 STEPS = 40

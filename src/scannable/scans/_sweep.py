@@ -34,8 +34,8 @@ def sweep(
         inclusive: Leave out the first prefix, of ``count`` leaves; then ``M >= 1``.
 
     Returns:
-        The prefixes, each tensor ``(B, M + 1, ...)``, or ``(B, M, ...)``; and for every level that has a new node the last
-        node of even index, which is the root there if that bit of ``count + M`` is set.
+        The prefixes, each tensor ``(B, M + 1, ...)``, or ``(B, M, ...)``; and for every level that has a new
+        node the last node of even index, which is the root there if that bit of ``count + M`` is set.
     """
     levels = _up(merge, leaves, count, roots)
     prefixes: list[Tensors] = []
@@ -48,7 +48,9 @@ def sweep(
             prefixes = _down_odd(merge, parents, nodes) + last
         else:
             prefixes = _down_even(merge, [folds[level], *parents], nodes) + last
-    return join(prefixes if inclusive else [folds[0], *prefixes]), [[x[:, -1:] for x in nodes] for nodes, _ in levels]
+    return join(prefixes if inclusive else [folds[0], *prefixes]), [
+        [x[:, -1:] for x in nodes] for nodes, _ in levels
+    ]
 
 
 def _up(merge: Merge, nodes: Tensors, count: int, roots: list[Tensors]) -> list[tuple[Tensors, bool]]:

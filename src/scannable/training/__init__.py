@@ -2,7 +2,7 @@
 
 from scannable.training._config import RunConfig
 from scannable.training._curriculum import Curriculum, CurriculumConfig
-from scannable.training._evaluate import Evaluation, evaluate
+from scannable.training._evaluate import Evaluation, Form, evaluate
 from scannable.training._files import write_json
 from scannable.training._folder import load, pretrained, read_config, save
 from scannable.training._log import Check, Event, Progress
@@ -15,6 +15,7 @@ __all__ = [
     "CurriculumConfig",
     "Evaluation",
     "Event",
+    "Form",
     "OptimiserConfig",
     "Progress",
     "Result",

@@ -1,7 +1,7 @@
 """How well and how fast a model does at each of several lengths, in its parallel or its streaming form."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -51,6 +51,7 @@ def evaluate(
     sequences: int = 256,
     form: Form = "parallel",
     piece: int = 512,
+    singles: int = 0,
     tokens: int = 65_536,
     seed: int = 0,
 ) -> list[Evaluation]:
@@ -65,6 +66,7 @@ def evaluate(
         sequences: How many of each length.
         form: ``"parallel"`` reads whole sequences, ``"streaming"`` carries a stream from piece to piece.
         piece: Tokens in a piece; with 1 the model goes step by step.
+        singles: Tokens that are read step by step after each piece.
         tokens: How many tokens the model may be given at once, which bounds the memory; one sequence or
             one piece of it is always given whole.
         seed: Decides the sequences.
@@ -74,10 +76,10 @@ def evaluate(
     """
     if form not in get_args(Form):
         raise ValueError(f"form must be one of {get_args(Form)}, got {form!r}; choose one of these.")
-    if min(sequences, piece, tokens) < 1:
+    if min(sequences, piece, singles + 1, tokens) < 1:
         raise ValueError(
-            f"sequences, piece and tokens must be at least 1, got sequences={sequences}, piece={piece} and "
-            f"tokens={tokens}; raise them."
+            f"sequences, piece and tokens must be at least 1 and singles at least 0, got sequences={sequences}, "
+            f"piece={piece}, tokens={tokens} and singles={singles}; raise them."
         )
     was_training = model.training
     model.eval()
@@ -85,7 +87,15 @@ def evaluate(
         with torch.no_grad():
             return [
                 _evaluate_length(
-                    model, task, length, sequences=sequences, form=form, piece=piece, tokens=tokens, seed=seed
+                    model,
+                    task,
+                    length,
+                    sequences=sequences,
+                    form=form,
+                    piece=piece,
+                    singles=singles,
+                    tokens=tokens,
+                    seed=seed,
                 )
                 for length in lengths
             ]
@@ -101,6 +111,7 @@ def _evaluate_length(
     sequences: int,
     form: Form,
     piece: int,
+    singles: int,
     tokens: int,
     seed: int,
 ) -> Evaluation:
@@ -113,7 +124,7 @@ def _evaluate_length(
         if form == "parallel":
             scores.read(model, some)
         else:
-            scores.stream(model, some, piece)
+            scores.stream(model, some, piece, singles)
     predictions = torch.cat(scores.predictions)
     return Evaluation(
         length=length,
@@ -142,15 +153,15 @@ class _Scores:
         """Read whole sequences."""
         self.predictions.append(self._add(self._timed(model, batch.tokens.to(self.device)), batch))
 
-    def stream(self, model: Any, batch: Batch, piece: int) -> None:
+    def stream(self, model: Any, batch: Batch, piece: int, singles: int) -> None:
         """Read piece by piece and carry the stream."""
         rows, length = batch.tokens.shape
         stream = self._timed(model.start, rows)
         read = []
-        for start in range(0, length, piece):
-            part = Batch(*(x[:, start : start + piece] for x in batch))
+        for start, stop in _parts(length, piece, singles):
+            part = Batch(*(x[:, start:stop] for x in batch))
             tokens = part.tokens.to(self.device)
-            if piece == 1:
+            if stop - start == 1:
                 logits, stream = self._timed(model.step, stream, tokens[:, 0])
                 logits = logits[:, None]
             else:
@@ -176,3 +187,13 @@ class _Scores:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def _parts(length: int, piece: int, singles: int) -> Iterator[tuple[int, int]]:
+    """Cut ``length`` tokens into a piece, some single ones, a piece, and so on."""
+    start = 0
+    while start < length:
+        for size in (piece, *[1] * singles):
+            if start < length:
+                yield start, min(length, start + size)
+            start += size

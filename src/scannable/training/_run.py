@@ -110,8 +110,8 @@ class Run:
                 if x.dim() and x.shape != shapes[int(number)]:
                     raise ValueError(f"{name} of shape {tuple(x.shape)}")
                 moments.setdefault(int(number), {})[key] = x
-        if facts["step"] and len(moments) != len(shapes):
-            raise ValueError(f"moments of {len(moments)} instead of {len(shapes)} parameters")
+        if sorted(moments) != facts["moments"]:
+            raise ValueError(f"moments of parameters {sorted(moments)} instead of {facts['moments']}")
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.lengths.set_state(tensors["generator.lengths"])
@@ -141,6 +141,8 @@ class Run:
             "stage": self.curriculum.stage,
             "solved": self.curriculum.solved,
             "seconds": self.seconds,
+            # A parameter that no loss has reached yet has none.
+            "moments": sorted(self.optimiser.state_dict()["state"]),
         }
 
     def _update(self) -> None:

@@ -82,6 +82,12 @@ COMMANDS = {
             ),
         ),
     ),
+    "reproduce s5": Command(
+        "train the packaged S5 model again, with and without each of its parts; wants a GPU",
+        "_reproduce",
+        (("scannable reproduce s5 --seed 1 --json > s5.json", "another seed, as JSON"),),
+        resumes=True,
+    ),
     "bench scan": Command(
         "time our scan beside torch's own, each verified before it is timed",
         "_bench",

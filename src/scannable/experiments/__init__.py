@@ -2,6 +2,17 @@
 
 from scannable.experiments._bench_scan import BenchScanConfig, bench_scan
 from scannable.experiments._demo import DemoConfig, MeasureConfig, demo
+from scannable.experiments._s5 import S5Config, products, s5
 from scannable.experiments._stages import Step
 
-__all__ = ["BenchScanConfig", "DemoConfig", "MeasureConfig", "Step", "bench_scan", "demo"]
+__all__ = [
+    "BenchScanConfig",
+    "DemoConfig",
+    "MeasureConfig",
+    "S5Config",
+    "Step",
+    "bench_scan",
+    "demo",
+    "products",
+    "s5",
+]

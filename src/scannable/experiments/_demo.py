@@ -40,7 +40,7 @@ PSM = RunConfig(
         norm=1.0,
         logit_scale=1.2,
     ),
-    optimiser=OptimiserConfig(rate=4e-3, warmup=50, schedule="linear", decay=0.5),
+    optimiser=OptimiserConfig(rate=4e-3, warmup=50, schedule="linear", decay=0.5, betas=(0.9, 0.98)),
     curriculum=CurriculumConfig(stages=(2, 4, 8), threshold=0.0, every=50, words=2048),
     steps=1200,
     tokens=2048,

@@ -76,10 +76,12 @@ def evaluate(
     """
     if form not in get_args(Form):
         raise ValueError(f"form must be one of {get_args(Form)}, got {form!r}; choose one of these.")
-    if min(sequences, piece, singles + 1, tokens) < 1:
+    if singles < 0:
+        raise ValueError(f"singles must be at least 0, got singles={singles}; raise it.")
+    if min(sequences, piece, tokens) < 1:
         raise ValueError(
-            f"sequences, piece and tokens must be at least 1 and singles at least 0, got sequences={sequences}, "
-            f"piece={piece}, tokens={tokens} and singles={singles}; raise them."
+            f"sequences, piece and tokens must be at least 1, got sequences={sequences}, piece={piece} and "
+            f"tokens={tokens}; raise them."
         )
     was_training = model.training
     model.eval()

@@ -35,6 +35,11 @@ def test_laws_of_aggregators_and_models(law, subject):
     getattr(testing, f"assert_{law}")(*subject)
 
 
+def test_duality_of_few_leaves():
+    for length in range(1, 12):
+        testing.assert_duality(Learned(4), torch.randn(1, length, 4))
+
+
 @pytest.mark.parametrize("subject", ["Learned", "ToyPSM"], indirect=True)
 def test_duality_of_gradients(subject):
     report = testing.assert_duality(*subject, gradients=True)

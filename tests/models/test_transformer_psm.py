@@ -129,9 +129,9 @@ def test_a_config_refuses_nonsense_at_birth(switches, words):
 
 
 def test_a_width_that_heads_do_not_divide_is_refused():
-    with refuses(ValueError, "multiple of 4", "width=10, heads=4", "change one"):
+    with refuses(ValueError, "multiple of 4", "width=10 and heads=4", "change one"):
         TransformerPSM(TransformerPSMConfig(width=10), 11)
-    with refuses(ValueError, "multiple of 8", "width=12"):
+    with refuses(ValueError, "multiple of 8", "rotary", "width=12"):
         TransformerPSM(TransformerPSMConfig(width=12, positions="rotary"), 11)
     with refuses(ValueError, "temperature must be positive"):
         TransformerPSM(TransformerPSMConfig(codebook="own", temperature=0.0), 11)

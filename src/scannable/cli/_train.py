@@ -1,6 +1,6 @@
 """``scannable train words``: a run in a folder, made or taken up again."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,7 +8,7 @@ import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from scannable.cli._terminal import GOOD, Terminal, duration, percent
-from scannable.models import MODELS
+from scannable.experiments import RECIPES
 from scannable.training import Check, Event, Progress, RunConfig, train
 
 Architecture = Literal["transformer-psm", "decoder"]
@@ -27,12 +27,12 @@ class Options:
     """Where the run goes; left out: runs/, and there GROUP-MODEL-SEED."""
     json: bool = False
     """Print one JSON object a line and nothing else: what happens, and at last the result."""
-    config: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+    config: Annotated[RunConfig, tyro.conf.arg(name="")] = RECIPES["transformer-psm"]
 
 
 def parse(kind: type[Options], *, args: list[str], config: tuple[Any, ...], **settings: Any) -> Options:
     """Read the options, those of the chosen model among them."""
-    default = Options(config=RunConfig(model=MODELS[_architecture(args)]()))
+    default = Options(config=RECIPES[_architecture(args)])
     return tyro.cli(
         kind, args=args, default=default, config=(*config, tyro.conf.AvoidSubcommands), **settings
     )

@@ -1,11 +1,12 @@
 """The paper's experiments and the benches: each a function from a config to a JSON-able dictionary."""
 
 from scannable.experiments._bench_scan import BenchScanConfig, bench_scan
-from scannable.experiments._demo import DemoConfig, MeasureConfig, demo
+from scannable.experiments._demo import RECIPES, DemoConfig, MeasureConfig, demo
 from scannable.experiments._s5 import S5Config, products, s5
 from scannable.experiments._stages import Step
 
 __all__ = [
+    "RECIPES",
     "BenchScanConfig",
     "DemoConfig",
     "MeasureConfig",

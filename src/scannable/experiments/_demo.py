@@ -60,6 +60,10 @@ DECODER = RunConfig(
 It would not get past the first stages of a curriculum."""
 
 
+RECIPES = {"transformer-psm": PSM, "decoder": DECODER}
+"""What is trained if nothing else is asked for, by the name of the model."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """Two runs on one task, and what is measured of them."""

@@ -10,7 +10,7 @@ from scannable.models._stream import Stream
 
 
 def check_config(config: Any) -> None:
-    """Refuse names that a field does not list, sizes below one, and shares outside of 0..1.
+    """Refuse unknown names, sizes below one, widths that heads do not divide, and shares outside of 0..1.
 
     Raises:
         ValueError: If there is one.
@@ -23,6 +23,12 @@ def check_config(config: Any) -> None:
             raise ValueError(f"{field.name} must be at least 1, got {value}; raise it.")
         if field.name == "dropout" and not 0 <= value < 1:
             raise ValueError(f"dropout must be at least 0 and less than 1, got {value}; it is a share.")
+    multiple = config.heads * (2 if config.positions == "rotary" else 1)
+    if config.width % multiple:
+        raise ValueError(
+            f"A width must be a multiple of {multiple} with {config.positions} positions, "
+            f"got width={config.width} and heads={config.heads}; change one of them."
+        )
 
 
 def check_tokens(tokens: Tensor, like: Tensor) -> Tensor:

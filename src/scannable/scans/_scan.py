@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scannable.scans import reference
 from scannable.scans._aggregator import Aggregator, State
+from scannable.scans._blocks import block_scan
 from scannable.scans._counter import Counter
 from scannable.scans._packed import check_offsets, packed_scan
 from scannable.scans._sweep import sweep
@@ -22,7 +23,7 @@ def scan(
     *,
     inclusive: bool = False,
     implementation: Implementation = "parallel",
-    recompute: bool = False,
+    recompute: bool | int = False,
     offsets: Sequence[int] | Tensor | None = None,
 ) -> State:
     """Return the prefix states of a sequence of leaves; ``combine`` need not be associative.
@@ -37,8 +38,11 @@ def scan(
             leaves before it, and place 0 the identity.
         implementation: ``"parallel"``: one batched ``combine`` a level up and down, at most
             ``2 log2 N``; ``"counter"``: the streaming form, leaf by leaf; ``"reference"``: the definition.
-        recompute: Keep only operands for the backward pass and run ``combine`` again there. Less memory,
-            for one more forward pass; only for ``"parallel"``.
+        recompute: Keep less for the backward pass and run ``combine`` again there; only for
+            ``"parallel"``. True: keep the operands of each level. A whole number: go through blocks of
+            that many leaves one after another, with only a counter between them, and go through each
+            again in the backward pass; the same merges in at most ``2 log2 N`` calls a block, the
+            memory of one block beside leaves, states and gradients, and gradients of first order only.
         offsets: For sequences packed end to end in one row (``B = 1``): where each begins, and where the
             last ends, such as ``[0, 3, 3, 10]``. No state crosses a boundary.
 
@@ -47,7 +51,7 @@ def scan(
 
     Raises:
         TypeError: If ``leaves`` holds something other than tensors.
-        ValueError: If the leaves, a merged state, the offsets or ``implementation`` break the rules above.
+        ValueError: If the leaves, a merged state, or an option break the rules above.
     """
     if implementation not in get_args(Implementation):
         raise ValueError(
@@ -57,6 +61,17 @@ def scan(
         raise ValueError(
             f"recompute needs implementation='parallel', got {implementation!r}; "
             f"leave recompute out, the other forms keep what autograd asks for."
+        )
+    in_blocks = not isinstance(recompute, bool)
+    if in_blocks and (not isinstance(recompute, int) or recompute < 1):
+        raise ValueError(
+            f"recompute must be True, False, or the leaves of a block, a whole number of at least 1, "
+            f"got {recompute!r}; True recomputes level by level."
+        )
+    if in_blocks and offsets is not None:
+        raise ValueError(
+            f"Packed sequences cannot go in blocks, got recompute={recompute} with offsets; "
+            f"take recompute=True, or scan each sequence by itself."
         )
     tensors, structure = check_leaves(leaves)
     batch, length = tensors[0].shape[:2]
@@ -71,6 +86,8 @@ def scan(
         )
     if length == 0:
         return leaves
+    if in_blocks:
+        return block_scan(aggregator, tensors, structure, recompute, inclusive=inclusive)
     if implementation == "parallel":
         merge = Merge(aggregator, structure, recompute=recompute)
         identity = [x[:, None] for x in identity_of(aggregator, [x[:, 0] for x in tensors], structure)]

@@ -94,14 +94,14 @@ def check_duality(
         single: dict[str, Form] = {}
         if floating:
             single = dict(forms(replica(subject, torch.float32), cast(inputs, torch.float32), seed))
-    first = next(iter(exact.values()))
-    table: list[dict[str, Value]] = [
-        {"form": name, "float64": _distance(form, first)} for name, form in exact.items()
-    ]
-    for row, name in zip(table, single, strict=False):
-        row |= _errors(single[name], single["parallel"], exact["parallel"])
-        if forms is _model_forms:
-            row["predictions"] = _other_predictions(single[name], exact["parallel"])
+        first = next(iter(exact.values()))
+        table: list[dict[str, Value]] = [
+            {"form": name, "float64": _distance(form, first)} for name, form in exact.items()
+        ]
+        for row, name in zip(table, single, strict=False):
+            row |= _errors(single[name], single["parallel"], exact["parallel"])
+            if forms is _model_forms:
+                row["predictions"] = _other_predictions(single[name], exact["parallel"])
     findings = _verdict(table)
     if gradients:
         distance = _gradient_distance(double, cast(inputs, torch.float64), forms, seed)
@@ -192,6 +192,8 @@ def _distance(one: Form, other: Form) -> float:
 def _errors(form: Form, parallel: Form, truth: Form) -> dict[str, Value]:
     """Measure float32 against float64, in units of the largest value: RMS, its ratio, and the largest."""
     places = sorted(set(form[0]) & set(truth[0]))
+    if not places:
+        return {}
     rms, ratios, largest = [], [], []
     for x, y, true, whole in zip(
         _at(form, places), _at(parallel, places), _at(truth, places), truth[1], strict=True

@@ -1,6 +1,8 @@
 """What the documents say is run, resolved or counted."""
 
 import ast
+import importlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,12 +11,16 @@ import pytest
 import yaml
 
 import scannable as sc
+from scannable.cli._main import COMMANDS
+from scannable.scans import merges
+from scannable.training import pretrained
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "scannable"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+S5 = [json.loads((ROOT / f"docs/results/s5-seed{seed}.json").read_text()) for seed in range(4)]
 
 
 def blocks(text):
@@ -88,15 +94,106 @@ def test_links_resolve(name):
         assert not fragment or fragment in anchors(linked), target
 
 
+def assert_places_exist(cell, folder):
+    """A cell names at least one place, ``file::name``, and each is there."""
+    places = re.findall(r"`([^`]+)`", cell)
+    assert places, cell
+    for place in places:
+        file, _, name = place.partition("::")
+        assert (folder / file).is_file(), place
+        assert name in names(folder / file), place
+
+
 def test_every_definition_of_the_theory_has_its_file_and_its_test():
-    for definition, files, tests in table(ROOT / "docs" / "theory.md", "definition", "file", "test"):
-        for cell, folder in ((files, SOURCE), (tests, ROOT / "tests")):
-            places = re.findall(r"`([^`]+)`", cell)
-            assert places, definition
-            for place in places:
-                file, _, name = place.partition("::")
-                assert (folder / file).is_file(), place
-                assert name in names(folder / file), place
+    for _, files, tests in table(ROOT / "docs" / "theory.md", "definition", "file", "test"):
+        assert_places_exist(files, SOURCE)
+        assert_places_exist(tests, ROOT / "tests")
+
+
+def test_every_difference_from_the_authors_code_has_its_test():
+    for theirs, _, tests in table(ROOT / "docs" / "design.md", "in their code", "here", "test"):
+        if not theirs.startswith("Sizes differ"):
+            assert_places_exist(tests, ROOT / "tests")
+
+
+def test_folding_again_costs_what_the_theory_says():
+    """The counter without folds: a carry for each trailing one, then all roots folded again."""
+    for k in range(1, 11):
+        carries = sum(((t + 1) & -(t + 1)).bit_length() - 1 for t in range(2**k))
+        folds = sum((t + 1).bit_count() - 1 for t in range(2**k))
+        assert carries + folds == 2**k * k // 2
+        assert merges(2**k) == 2 * (2**k - 1) - k
+    assert "For 1,024 leaves: 2,036 merges instead of 5,120." in theory()
+    assert (merges(1024), carries + folds) == (2036, 5120)
+
+
+def theory():
+    """Return the page with its line breaks taken for spaces."""
+    return " ".join((ROOT / "docs" / "theory.md").read_text().split())
+
+
+def s5_row(record, variant):
+    """Write a variant's measurements as a row of the table."""
+    products, stream = variant["products"], variant.get("stream")
+    lengths = {e["length"]: e["final_error"] for e in variant["evaluations"] if e["form"] == "streaming"}
+    assert list(lengths) == [18, 180, 1800]
+    return [
+        variant["variant"],
+        str(record["config"]["seed"]),
+        str(max(map(int, variant["solved_at_step"]))),
+        f"{products['wrong_merges']:,}",
+        f"{products['wrong_answers']:,}",
+        f"{products['margin']:.2f}",
+        *(f"{100 * error:.1f} %" for error in lengths.values()),
+        "-" if stream is None else f"{round(stream['error'] * stream['length']):,}",
+    ]
+
+
+def test_the_table_of_s5_runs_is_what_the_records_say():
+    columns = ["variant", "seed", "solved up to", "wrong products", "wrong answers", "margin"]
+    columns += ["at 18", "at 180", "at 1,800", "in 1,000,000"]
+    of_variants = zip(*(record["variants"] for record in S5), strict=True)
+    expected = [s5_row(r, v) for same in of_variants for r, v in zip(S5, same, strict=True)]
+    assert table(ROOT / "docs" / "theory.md", *columns) == expected
+
+
+def test_what_is_said_about_the_s5_runs_is_what_the_records_say():
+    text, run = theory(), pretrained("s5")[1]
+    for record in S5:
+        settings, machine = record["config"], record["machine"]
+        assert settings | {"seed": 0} == S5[0]["config"]
+        assert f"torch {machine['torch']}" in text
+        assert f"{settings['steps']:,} steps of {run.tokens:,} tokens" in text
+        assert f"words of {settings['sequences']} " in text
+        assert f"pieces of {settings['piece']:,} and {settings['singles']} single steps" in text
+        assert f"{run.curriculum.words:,} fresh words" in text
+        packaged, soft, free, unshared = record["variants"]
+        for variant in record["variants"]:
+            assert variant["products"]["pairs"] == 14_400
+            assert variant["products"]["wrong_singles"] == 0
+            errors = {}
+            for found in variant["evaluations"]:
+                errors.setdefault(found["length"], set()).add((found["error"], found["final_error"]))
+            assert all(len(forms) == 1 for forms in errors.values())
+            # Each of the first steps reads words of two; a hundred times each pair, in the mean.
+            assert variant["solved_at_step"]["2"] * run.tokens // 2 > 95 * 14_400
+        assert soft["parameters"] == packaged["parameters"]
+        assert f"{unshared['parameters']:,} parameters instead of {packaged['parameters']:,}" in text
+        assert set(unshared["solved_at_step"]) == {"2"}
+        if "18" in free["solved_at_step"]:
+            error = next(e["final_error"] for e in free["evaluations"] if e["length"] == 180)
+            assert f"wrong on {100 * error:.1f} % of the words of 180" in text
+    assert (run.seed, run.curriculum.stages, run.task.longest) == (0, (2, 4, 8, 16), 18)
+    solved = sorted(max(map(int, r["variants"][2]["solved_at_step"])) for r in S5)
+    assert solved == [
+        4,
+        4,
+        4,
+        18,
+    ]  # "One seed learned length 18 [...] The other three did not get past length 4"
+    seconds = [[round(r["variants"][i]["seconds"]) for r in S5] for i in (1, 0)]
+    low, high = ((min(x), max(x)) for x in seconds)
+    assert f"({low[0]} to {low[1]} seconds a run instead of {high[0]} to {high[1]})" in text
 
 
 def test_every_item_of_the_paper_has_its_file():
@@ -113,6 +210,18 @@ def test_public_names_in_documents_exist(name):
                 break
             assert hasattr(thing, part), f"sc{path} in {name}"
             thing = getattr(thing, part)
+
+
+def test_the_public_names_are_those_that_the_design_lists():
+    for package, listed in table(ROOT / "docs" / "design.md", "package", "public names"):
+        exported = importlib.import_module(package.strip("`")).__all__
+        assert re.findall(r"`(\w+)`", listed) == exported, package
+
+
+def test_every_command_is_in_the_design():
+    cells = " ".join(row[0] for row in table(ROOT / "docs" / "design.md", "command", "what it does"))
+    for name in COMMANDS:
+        assert f"`scannable {name}`" in cells
 
 
 def test_layers_in_documents_are_those_that_the_linter_holds():

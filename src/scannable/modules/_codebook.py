@@ -21,7 +21,7 @@ class Codebook(nn.Module):
         codes: The codebook, of its own or, to tie it, that of a token encoder.
         gradient: The backward pass; the forward value is always the code itself, to the bit. ``"soft"``: a code
             counts as the mean of all codes, weighted by a softmax of minus their squared distances over twice the
-            ``temperature``. ``"stop"``: as a constant. That suffices, and is steadier, if the aggregator shares
+            ``temperature``. ``"stop"``: as a constant. That suffices, and is faster, if the aggregator shares
             its blocks and codes with the inference module, whose loss then trains the very same table.
         temperature: Of the soft gradient.
     """

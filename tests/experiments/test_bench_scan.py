@@ -7,6 +7,8 @@ from scannable.experiments import BenchScanConfig, _bench_scan, bench_scan
 
 SMALL = {
     "repeats": 1,
+    "overhead_repeats": 1,
+    "block": 64,
     "threads": 1,
     "sample_seconds": 0.0,
     "length": 9,
@@ -14,7 +16,7 @@ SMALL = {
     "width": 8,
     "heads": 2,
     "shapes": ((2, 9, 4),),
-    "memory_shapes": ((1, 64, 4),),
+    "memory_shapes": ((1, 512, 32),),
 }
 
 
@@ -27,6 +29,8 @@ def test_a_bench_reports_ratios_and_where_they_were_taken():
     assert sum(report["overhead"]["rows"]) == 2 * 8 - 1 - 4
     assert report["against"][0]["speedup"] > 0
     assert report["memory"][0]["ratio"] > 0
+    assert 0 < report["memory"][0]["blocks_ratio"] < report["memory"][0]["ratio"]
+    assert report["memory"][0]["blocks_speedup"] > 0
     assert report["config"]["seed"] == 0
     assert report["versions"]["torch"] == torch.__version__
     assert report["machine"]["threads"] == 1
@@ -58,7 +62,8 @@ def test_peak_memory_counts_what_is_held_at_once():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"repeats": 0}, "at least 1, got 0"),
+        ({"repeats": 0}, "at least 1, got 0, 1, 1 and 64"),
+        ({"block": 0}, "at least 1, got 1, 1, 1 and 0"),
         ({"length": 1}, "length must be at least 2"),
         ({"shapes": ((0, 1, 1),)}, "every .* positive"),
         ({"heads": 3}, "multiple of heads, got width=8 and heads=3"),

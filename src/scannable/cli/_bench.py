@@ -60,19 +60,17 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
         )
     terminal.say(drawn)
     drawn = table(
-        "(B, N, D)",
-        "ours",
-        "recomputed",
-        "associative_scan",
-        "part of its peak",
-        "recomputed",
-        title="\npeak memory",
-    )
+        "(B, N, D)", "ours", "recomputed", "in blocks", "associative_scan", "part of its peak", "recomputed",
+        "in blocks", "times faster",
+        title=f"\npeak memory, and the speed in blocks of {found['config']['block']}",
+    )  # fmt: skip
     for row in found["memory"]:
+        peaks = "peak_bytes", "recompute_peak_bytes", "blocks_peak_bytes", "their_peak_bytes"
         drawn.add_row(
             _shape(row),
-            *(size(row[name]) for name in ("peak_bytes", "recompute_peak_bytes", "their_peak_bytes")),
-            *(_ratio(row[name], row[name] <= 1) for name in ("ratio", "recompute_ratio")),
+            *(size(row[name]) for name in peaks),
+            *(_ratio(row[name], row[name] <= 1) for name in ("ratio", "recompute_ratio", "blocks_ratio")),
+            f"{row['blocks_speedup']:.2f}",
         )
     terminal.say(drawn)
 

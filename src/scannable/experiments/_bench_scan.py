@@ -30,6 +30,7 @@ class BenchScanConfig:
         seed: Seed of all random tensors.
         threads: CPU threads that torch may use.
         repeats: How many times ours and the other run in turn; medians are over these.
+        overhead_repeats: The same for the overhead, whose bare calls take seconds.
         sample_seconds: A run is repeated within one sample until it takes about this long.
         length: Chunks of the overhead measurement, ``N``.
         chunk: Slots of a chunk's state there, ``C``.
@@ -38,11 +39,13 @@ class BenchScanConfig:
         layers: Layers of the attention aggregator.
         shapes: ``(B, N, D)`` of the runs against ``associative_scan``.
         memory_shapes: ``(B, N, D)`` at which peak memory is compared.
+        block: Leaves of a block there, for the scan that recomputes block by block.
     """
 
     seed: int = 0
     threads: int = 2
     repeats: int = 15
+    overhead_repeats: int = 3
     sample_seconds: float = 0.02
     length: int = 1024
     chunk: int = 16
@@ -63,11 +66,13 @@ class BenchScanConfig:
         (1, 65536, 64),
     )
     memory_shapes: tuple[tuple[int, int, int], ...] = ((1, 8192, 64), (4, 8192, 64))
+    block: int = 256
 
     def __post_init__(self) -> None:
-        if self.repeats < 1 or self.threads < 1:
+        if min(self.repeats, self.overhead_repeats, self.threads, self.block) < 1:
             raise ValueError(
-                f"repeats and threads must be at least 1, got {self.repeats} and {self.threads}."
+                f"repeats, overhead_repeats, threads and block must be at least 1, got {self.repeats}, "
+                f"{self.overhead_repeats}, {self.threads} and {self.block}."
             )
         if self.length < 2 or any(min(shape) < 1 for shape in self.shapes + self.memory_shapes):
             raise ValueError(
@@ -91,8 +96,9 @@ def bench_scan(config: BenchScanConfig, *, progress: Progress | None = None) -> 
         ``overhead``: the scan with a free ``combine`` beside bare batched calls of an attention
         aggregator at the same batch sizes, forward, without gradients. ``against``: the inclusive scan of
         ``a x + b`` maps, forward and backward, against ``associative_scan(combine_mode="generic")``;
-        ``speedup`` is their time over ours. ``memory``: the peak of the same runs. ``machine``,
-        ``versions`` and ``config`` tell where and how.
+        ``speedup`` is their time over ours. ``memory``: the peak of the same runs,
+        and of one that recomputes block by block, with the latter's time. ``machine``, ``versions`` and
+        ``config`` tell where and how.
 
     Raises:
         RuntimeError: If an output or a gradient differs from the peer's; then nothing is timed.
@@ -166,7 +172,7 @@ def _overhead(config: BenchScanConfig) -> dict[str, Any]:
         for left, right in operands:
             aggregator.combine(left, right)
 
-    ours, theirs = _in_turn(config, lambda: scan(free, leaves), bare)
+    ours, theirs = _in_turn(config, config.overhead_repeats, lambda: scan(free, leaves), bare)
     return {
         "shape": list(leaves.shape),
         "dtype": "float32",
@@ -180,7 +186,7 @@ def _overhead(config: BenchScanConfig) -> dict[str, Any]:
 def _against(config: BenchScanConfig, shape: tuple[int, int, int]) -> dict[str, Any]:
     case = _Case(config, shape)
     case.verify()
-    times = _in_turn(config, case.ours, case.recomputed, case.theirs)
+    times = _in_turn(config, config.repeats, case.ours, case.recomputed, case.theirs)
     ours, recomputed, theirs = times
     return {
         "shape": list(shape),
@@ -196,16 +202,23 @@ def _against(config: BenchScanConfig, shape: tuple[int, int, int]) -> dict[str, 
 def _memory(config: BenchScanConfig, shape: tuple[int, int, int]) -> dict[str, Any]:
     case = _Case(config, shape)
     case.verify()
-    ours, recomputed, theirs = (_peak(run) for run in (case.ours, case.recomputed, case.theirs))
+    runs = case.ours, case.recomputed, case.in_blocks, case.theirs
+    ours, recomputed, in_blocks, theirs = (_peak(run) for run in runs)
+    seconds, their_seconds = _in_turn(config, config.repeats, case.in_blocks, case.theirs)
     return {
         "shape": list(shape),
         "dtype": "float32",
         "peak_bytes": ours,
         "recompute_peak_bytes": recomputed,
+        "blocks_peak_bytes": in_blocks,
         "their_peak_bytes": theirs,
         "outputs_and_gradients_bytes": 4 * case.leaves[0].nbytes,
         "ratio": ours / theirs,
         "recompute_ratio": recomputed / theirs,
+        "blocks_ratio": in_blocks / theirs,
+        "blocks_seconds": statistics.median(seconds),
+        "their_seconds": statistics.median(their_seconds),
+        "blocks_speedup": statistics.median(b / a for a, b in zip(seconds, their_seconds, strict=True)),
     }
 
 
@@ -215,6 +228,7 @@ class _Case:
     def __init__(self, config: BenchScanConfig, shape: tuple[int, int, int]) -> None:
         generator = torch.Generator().manual_seed(config.seed)
         decay, shift, *self.cotangents = (torch.randn(shape, generator=generator) for _ in range(4))
+        self.block = config.block
         self.leaves = decay.sigmoid().requires_grad_(), shift.requires_grad_()
 
     def ours(self) -> tuple[Tensor, ...]:
@@ -222,6 +236,9 @@ class _Case:
 
     def recomputed(self) -> tuple[Tensor, ...]:
         return self._with_gradients(scan(_Maps(), self.leaves, inclusive=True, recompute=True))
+
+    def in_blocks(self) -> tuple[Tensor, ...]:
+        return self._with_gradients(scan(_Maps(), self.leaves, inclusive=True, recompute=self.block))
 
     def theirs(self) -> tuple[Tensor, ...]:
         decays, shifts = associative_scan(_Maps.combine, self.leaves, 1, combine_mode="generic")
@@ -233,7 +250,8 @@ class _Case:
     def verify(self) -> None:
         names = ("decays", "shifts", "gradients of decays", "gradients of shifts")
         expected = self.theirs()
-        for form, run in (("ours", self.ours), ("ours with recompute", self.recomputed)):
+        forms = {"ours": self.ours, "ours with recompute": self.recomputed, "ours in blocks": self.in_blocks}
+        for form, run in forms.items():
             for name, got, want in zip(names, run(), expected, strict=True):
                 error = (got - want).norm() / want.norm()
                 _demand(bool(error <= 1e-5), f"{name} of {form}, relative error {error:.1e},")
@@ -247,7 +265,7 @@ def _demand(holds: bool, what: str) -> None:
         )
 
 
-def _in_turn(config: BenchScanConfig, *runs: Callable[[], object]) -> list[list[float]]:
+def _in_turn(config: BenchScanConfig, repeats: int, *runs: Callable[[], object]) -> list[list[float]]:
     """Time the runs one after another, ``repeats`` times; seconds a call, one list for each run."""
     calls = []
     for run in runs:
@@ -256,7 +274,7 @@ def _in_turn(config: BenchScanConfig, *runs: Callable[[], object]) -> list[list[
         run()
         calls.append(max(1, round(config.sample_seconds / (time.perf_counter() - start))))
     samples: list[list[float]] = [[] for _ in runs]
-    for _ in range(config.repeats):
+    for _ in range(repeats):
         for run, count, seconds in zip(runs, calls, samples, strict=True):
             start = time.perf_counter()
             for _ in range(count):

@@ -49,7 +49,7 @@ class TransformerPSMConfig:
     codes: int = 1024
     """Size of a codebook of its own."""
     codebook_gradient: Literal["soft", "stop"] = "soft"
-    """Through a snapped state: as of a soft mixture of codes, or none, which suffices with shared blocks and is faster."""
+    """Through a snapped state: as of a soft mixture of codes, or none, enough with shared blocks, and faster."""
     temperature: float = 1.0
     """Softness of the soft gradient."""
     norm: float | None = None

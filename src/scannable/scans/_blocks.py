@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from scannable.scans._aggregator import Aggregator, State
@@ -35,7 +34,7 @@ def block_scan(
     """
     counter = Counter.empty(aggregator, unflatten([x[:, 0] for x in leaves], structure))
     pieces: list[Tensors] = []
-    for block in _cut(leaves if inclusive else [x[:, :-1] for x in leaves], size):
+    for block in _cut(leaves, leaves[0].shape[1] - (not inclusive), size):
         args = counter, unflatten(block, structure)
         if torch.is_grad_enabled():
             prefixes, counter = checkpoint(Counter.extend, *args, use_reentrant=False)
@@ -48,14 +47,16 @@ def block_scan(
     return unflatten([torch.cat(tensors, 1) for tensors in zip(*pieces, strict=True)], structure)
 
 
-def _cut(sequence: Tensors, size: int) -> Iterator[Tensors]:
-    """Cut a sequence into blocks whose gradients share one buffer."""
+def _cut(sequence: Tensors, length: int, size: int) -> Iterator[Tensors]:
+    """Cut the first ``length`` states into blocks whose gradients share one buffer; a compiler plans that by itself."""
     buffers: list[Buffers] = [{} for _ in sequence]
-    shared = [x.requires_grad and torch.is_grad_enabled() for x in sequence]
+    plain = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+    shared = [x.requires_grad and not plain for x in sequence]
     anchors = [_Open.apply(x, b) if s else x for x, b, s in zip(sequence, buffers, shared, strict=True)]
-    for start in range(0, sequence[0].shape[1], size):
+    for start in range(0, length, size):
+        stop = min(start + size, length)
         yield [
-            _Take.apply(anchor, x.detach(), start, size, b) if s else x[:, start : start + size]
+            _Take.apply(anchor, x.detach(), start, stop, b) if s else x[:, start:stop]
             for anchor, x, b, s in zip(anchors, sequence, buffers, shared, strict=True)
         ]
 
@@ -69,8 +70,7 @@ class _Open(Function):
         return sequence.new_zeros(())
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *_: Any) -> Any:
         return ctx.buffers.pop(torch._C._current_graph_task_id()), None
 
 
@@ -79,14 +79,19 @@ class _Take(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, anchor: Tensor, sequence: Tensor, start: int, size: int, buffers: Buffers
+        ctx: Any, anchor: Tensor, sequence: Tensor, start: int, stop: int, buffers: Buffers
     ) -> Tensor:
         ctx.shape, ctx.start, ctx.buffers = sequence.shape, start, buffers
-        return sequence[:, start : start + size]
+        return sequence[:, start:stop]
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        if torch.is_grad_enabled():
+            raise NotImplementedError(
+                "A scan that recomputes in blocks has gradients of first order only, got create_graph=True; "
+                "take recompute=False."
+            )
         number = torch._C._current_graph_task_id()
         if number not in ctx.buffers:
             ctx.buffers[number] = gradient.new_zeros(ctx.shape)

@@ -41,13 +41,13 @@ def sweep(
     prefixes: list[Tensors] = []
     for level in reversed(range(len(levels))):
         nodes, is_whole = levels[level]
-        parents = [join(prefixes)] if prefixes else []
+        parents, last = _set_apart_last(prefixes) if is_whole else (prefixes, [])
         if count >> level == 0:
-            prefixes = _down_first(merge, parents, nodes, is_whole)
+            prefixes = _down_first(merge, parents, nodes) + last
         elif count >> level & 1:
-            prefixes = _down_odd(merge, parents, nodes, is_whole)
+            prefixes = _down_odd(merge, parents, nodes) + last
         else:
-            prefixes = _down_even(merge, folds[level], parents, nodes, is_whole)
+            prefixes = _down_even(merge, [folds[level], *parents], nodes) + last
     return join(prefixes if inclusive else [folds[0], *prefixes]), [
         [x[:, -1:] for x in nodes] for nodes, _ in levels
     ]
@@ -73,40 +73,36 @@ def _up(merge: Merge, nodes: Tensors, count: int, roots: list[Tensors]) -> list[
     return levels
 
 
-def _before(parents: list[Tensors], is_whole: bool) -> list[Tensors]:
-    """Leave out the prefix after the last parent where nothing at this level is merged with it."""
-    if not is_whole:
-        return parents
-    length = parents[0][0].shape[1]
-    return [split(parents[0], length - 1)[0]] if length > 1 else []
+def _set_apart_last(pieces: list[Tensors]) -> tuple[list[Tensors], list[Tensors]]:
+    """Take off the prefix after the last parent: nothing at this level is merged with it."""
+    *others, final = pieces
+    if final[0].shape[1] == 1:
+        return others, [final]
+    most, last = split(final, final[0].shape[1] - 1)
+    return [*others, most], [last]
 
 
-def _down_first(merge: Merge, parents: list[Tensors], nodes: Tensors, is_whole: bool) -> list[Tensors]:
-    """Put the prefix after each even node before the prefix after its parent; return pieces to be joined.
+def _down_first(merge: Merge, parents: list[Tensors], nodes: Tensors) -> list[Tensors]:
+    """Put the prefix after each even node before the prefix after its parent.
 
     The first node has an empty prefix before it, so it is itself the prefix after it.
     """
-    after = [nodes]
-    for before in _before(parents, is_whole):
-        first, others = split(nodes, 1)
-        after = [first, merge(before, others)]
-    if is_whole:
-        return [weave(join(after), *parents)]
-    return [after[0], *(weave(known, after[1]) for known in parents)]
+    if not parents:
+        return [nodes]
+    first, others = split(nodes, 1)
+    before = join(parents)
+    return [first, weave(before, merge(before, others))]
 
 
-def _down_odd(merge: Merge, parents: list[Tensors], nodes: Tensors, is_whole: bool) -> list[Tensors]:
+def _down_odd(merge: Merge, parents: list[Tensors], nodes: Tensors) -> list[Tensors]:
     """Do the same where the first even node ends the history, so that it has been merged already."""
-    before = _before(parents, is_whole)
-    woven = [weave(known, merge(known, split(nodes, 1)[1])) for known in before]
-    last = [split(known, known[0].shape[1] - 1)[1] for known in parents if is_whole]
-    return woven + last
+    if not parents:
+        return []
+    before = join(parents)
+    return [weave(before, merge(before, split(nodes, 1)[1]))]
 
 
-def _down_even(
-    merge: Merge, fold: Tensors, parents: list[Tensors], nodes: Tensors, is_whole: bool
-) -> list[Tensors]:
-    """Do the same where the first node is merged with the fold of the history."""
-    before = join([fold, *_before(parents, is_whole)])
-    after = merge(before, nodes)
-    return [weave(after, *parents)] if is_whole else [split(weave(before, after), 1)[1]]
+def _down_even(merge: Merge, parents: list[Tensors], nodes: Tensors) -> list[Tensors]:
+    """Do the same where the first node is merged with the fold of the history, the first of ``parents``."""
+    before = join(parents)
+    return [split(weave(before, merge(before, nodes)), 1)[1]]

@@ -32,7 +32,7 @@ def test_a_bench_reports_ratios_and_where_they_were_taken():
     assert 0 < report["memory"][0]["blocks_ratio"] < report["memory"][0]["ratio"]
     assert report["memory"][0]["blocks_speedup"] > 0
     assert report["config"]["seed"] == 0
-    assert report["versions"]["torch"] == torch.__version__
+    assert report["machine"]["torch"] == torch.__version__
     assert report["machine"]["threads"] == 1
     assert len(said) == 3
 

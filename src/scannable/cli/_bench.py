@@ -40,7 +40,7 @@ def run(options: Options, terminal: Terminal) -> bool:
 def _print(found: dict[str, Any], terminal: Terminal) -> None:
     machine, overhead = found["machine"], found["overhead"]
     terminal.say(
-        f"[bold]{machine['cpu']}[/], {machine['threads']} threads, torch {found['versions']['torch']}, float32, "
+        f"[bold]{machine['cpu']}[/], {machine['threads']} threads, torch {machine['torch']}, float32, "
         f"medians of {found['config']['repeats']}\n"
     )
     terminal.say(

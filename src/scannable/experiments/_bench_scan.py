@@ -1,13 +1,10 @@
 """What ``scan`` costs: beside bare calls of an attention aggregator, and against torch's own scan."""
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +12,7 @@ from torch import Tensor
 from torch._higher_order_ops import associative_scan
 from torch.profiler import ProfilerActivity, profile
 
+from scannable.experiments._measure import environment
 from scannable.modules import Transformer, TransformerAggregator
 from scannable.scans import merges, scan
 
@@ -97,7 +95,7 @@ def bench_scan(config: BenchScanConfig, *, progress: Progress | None = None) -> 
         aggregator at the same batch sizes, forward, without gradients. ``against``: the inclusive scan of
         ``a x + b`` maps, forward and backward, against ``associative_scan(combine_mode="generic")``;
         ``speedup`` is their time over ours. ``memory``: the peak of the same runs,
-        and of one that recomputes block by block, with the latter's time. ``machine``, ``versions`` and
+        and of one that recomputes block by block, with the latter's time. ``machine`` and
         ``config`` tell where and how.
 
     Raises:
@@ -118,8 +116,7 @@ def bench_scan(config: BenchScanConfig, *, progress: Progress | None = None) -> 
         return {
             "bench": "scan",
             "config": asdict(config),
-            "machine": _machine(),
-            "versions": {"torch": torch.__version__, "python": platform.python_version()},
+            "machine": environment(),
             "overhead": overhead,
             "against": against,
             "memory": memory,
@@ -291,7 +288,7 @@ def _peak(run: Callable[[], object]) -> int:
     process's history. Leaves and cotangents are there before and do not count; outputs and gradients do.
     """
     run()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
         run()
     assert record.profiler is not None
     trace = record.profiler.kineto_results
@@ -312,15 +309,3 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _machine() -> dict[str, Any]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "system": platform.platform(),
-    }

@@ -42,7 +42,7 @@ PSM = RunConfig(
     ),
     optimiser=OptimiserConfig(rate=4e-3, warmup=50, schedule="linear", decay=0.5, betas=(0.9, 0.98)),
     curriculum=CurriculumConfig(stages=(2, 4, 8), threshold=0.0, every=50, words=2048),
-    steps=1200,
+    steps=1500,
     tokens=2048,
 )
 """The recipe of the demo's model: one block that both merges and predicts, its states snapped to token vectors."""
@@ -52,7 +52,7 @@ DECODER = RunConfig(
     model=DecoderConfig(width=72, heads=4, layers=2, positions="rotary"),
     optimiser=OptimiserConfig(rate=3e-3, warmup=50, schedule="linear", decay=0.1),
     curriculum=CurriculumConfig(stages=(), every=50, words=512),
-    steps=1200,
+    steps=1500,
     tokens=2048,
 )
 """The baseline: as large, on the same task for as many steps, with all lengths from the start.

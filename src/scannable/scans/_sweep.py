@@ -67,7 +67,7 @@ def _up(merge: Merge, nodes: Tensors, count: int, roots: list[Tensors]) -> list[
         length = nodes[0].shape[1]
         paired, *alone = split(nodes, length - 1) if length % 2 else [nodes]
         left, right = unweave(paired)
-        levels.append((join([left, *alone]), not alone))
+        levels.append((join([left, *alone]), length % 2 == 0))
         nodes = merge(left, right) if length > 1 else right
         count >>= 1
     return levels

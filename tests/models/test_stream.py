@@ -5,6 +5,8 @@ import torch
 from safetensors.torch import load, save
 
 from models.subjects import decoder, draw, psm, refuses, stream_by
+from scannable import PrefixScannable
+from scannable.modules import GatedSum, Inference, VectorEncoder
 
 MODELS = {
     "slot": lambda: psm(),
@@ -124,3 +126,35 @@ def test_nbytes_counts_memory_once():
     _, stream = stream_by(model, draw(2, 4), [0] * 4)
     # The only leaf is root and fold; and the cache holds keys and values of both layers.
     assert stream.nbytes == 2 * start + 2 * 2 * start
+
+
+def test_a_detached_stream_forgets_gradients_and_nothing_else():
+    model = psm(chunk=4)
+    tokens = draw(2, 11)
+    _, stream = model.prefill(model.start(2), tokens)
+    cut = stream.detach()
+    assert cut.count == stream.count
+    assert any(x.requires_grad for x in stream._flatten()[0] if isinstance(x, torch.Tensor))
+    assert not any(x.requires_grad for x in cut._flatten()[0] if isinstance(x, torch.Tensor))
+    assert torch.equal(model.step(cut, tokens[:, 0])[0], model.step(stream, tokens[:, 0])[0])
+
+
+def test_a_stream_of_pieces_of_a_long_text_keeps_only_its_own():
+    class Sums(Inference):
+        def forward(self, prefix, tokens):
+            return tokens.cumsum(1) + prefix.sum(1, keepdim=True)
+
+    model = PrefixScannable(VectorEncoder(), GatedSum(8), Sums(), chunk=4, token_shape=(8,))
+    text = torch.randn(1, 1000, 8)
+    with torch.no_grad():
+        _, stream = model.step(model.start(), text[:, 0])
+        assert stream.nbytes < 1000
+        _, stream = model.prefill(stream, text[:, 1:999])
+    assert stream.nbytes < 8000
+
+
+def test_parts_that_do_not_fit_are_refused_when_a_model_is_put_together():
+    with refuses(TypeError, "modules.Inference", "Identity", "derive"):
+        PrefixScannable(VectorEncoder(), GatedSum(8), torch.nn.Identity(), chunk=4)
+    with refuses(TypeError, "must be a tensor", "list"):
+        psm()([[1, 2]])

@@ -117,3 +117,20 @@ def test_memory_format_and_gradients_pass_through_push():
     counters[-1].prefix.sum().backward()
     assert torch.equal(leaves.grad, torch.ones_like(leaves))
     assert torch.equal(scan(Sum(), leaves, inclusive=True)[:, -1], counters[-1].prefix)
+
+
+def test_a_pushed_leaf_does_not_keep_its_sequence_alive():
+    leaves = torch.randn(1, 1000, 4)
+    counter = Counter.empty(Sum(), leaves[:, 0])
+    for t in range(3):
+        counter = counter.push(leaves[:, t])
+    kept = [x for x in (*counter.roots, *counter.folds) if x is not None]
+    assert max(x.untyped_storage().nbytes() for x in kept) == 16
+
+
+def test_what_cannot_merge_is_refused():
+    leaf = torch.zeros(1, 3)
+    with pytest.raises(TypeError, match=r"must be an object, got the class Sum; call it first"):
+        Counter.empty(Sum, leaf)
+    with pytest.raises(TypeError, match=r"combine\(left, right\) and identity\(like\), got int; add"):
+        scan(3, leaf[:, None])

@@ -2,11 +2,12 @@
 
 import itertools
 
+import jaxtyping
 import pytest
 import torch
 
 from agreement import assert_equal, at
-from operators import Counting, Free, Learned, Right, Skew, draw_skew
+from operators import Counting, Free, Learned, Right, Skew, Sum, draw_skew
 from scannable import scan
 from scannable.scans import merges, scan_calls
 
@@ -69,3 +70,10 @@ def test_bad_offsets_are_refused(offsets):
 def test_a_batch_of_packed_rows_is_refused():
     with pytest.raises(ValueError, match=r"\(1, sum of N, \.\.\.\), got a batch of 2; join the rows"):
         scan(Right(), torch.zeros(2, 4), offsets=[0, 4])
+
+
+@pytest.mark.parametrize("offsets", [[0.0, 3.0], [0, 1.5, 3], torch.tensor(3), "03"])
+def test_offsets_of_another_kind_are_refused(offsets):
+    with pytest.raises((TypeError, jaxtyping.TypeCheckError)) as caught:
+        scan(Sum(), torch.zeros(1, 3, 2), offsets=offsets)
+    assert isinstance(caught.value, jaxtyping.TypeCheckError) or "convert them to int" in str(caught.value)

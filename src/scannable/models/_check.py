@@ -40,6 +40,8 @@ def check_tokens(tokens: Tensor, like: Tensor) -> Tensor:
         ValueError: If the tokens have the wrong shape, batch or device.
         TypeError: If they are vectors of another dtype.
     """
+    if not isinstance(tokens, Tensor):
+        raise TypeError(f"Tokens must be a tensor, got {type(tokens).__name__}; make one with torch.tensor.")
     shape, token = tuple(tokens.shape), tuple(like.shape[2:])
     if len(shape) != like.dim() or shape[0] == 0 or shape[2:] != token:
         wanted = ", ".join(["B >= 1", "T", *map(str, token)])

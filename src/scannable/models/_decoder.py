@@ -1,6 +1,6 @@
 """The baseline: a GPT-2-style decoder of the same blocks, whose stream grows with every token."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
     def start(self, batch: int = 1) -> Stream:
         """Begin ``batch`` streams that have read nothing."""
         check_batch(batch)
-        return Stream(count=0, batch=batch, cache=(0, ()))
+        return Stream(owner=id(self), count=0, batch=batch, cache=(0, ()))
 
     def step(self, stream: Stream, token: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Stream]:
         """Read one token."""
@@ -91,11 +91,11 @@ class Decoder(nn.Module):
                 model and batch, there are no more positions, or the last of no tokens is asked for.
         """
         check_tokens(tokens, self._blank())
-        check_reading(stream, tokens, logits, own=stream.counter is None)
+        check_reading(stream, tokens, logits, own=stream.owner == id(self))
         if not tokens.shape[1]:
             return self(tokens), stream
         read, cache = self.stack.extend(stream.cache, self.embed(tokens))
-        stream = Stream(count=stream.count + tokens.shape[1], batch=stream.batch, cache=cache)
+        stream = replace(stream, count=stream.count + tokens.shape[1], cache=cache)
         return self.head(read if logits == "all" else read[:, -1]), stream
 
     def restore(self, named: dict[str, Tensor]) -> Stream:
@@ -105,7 +105,8 @@ class Decoder(nn.Module):
             ValueError: If it is not a stream of such a model.
         """
         return Stream.from_tensors(
-            named, lambda count: Stream(count=count, batch=1, cache=self.stack.blank(count))
+            named,
+            lambda count: Stream(owner=id(self), count=count, batch=1, cache=self.stack.blank(count)),
         )
 
     def _blank(self) -> Int[Tensor, "0 0"]:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from scannable.models._check import as_sequence, check_batch, check_reading, check_tokens
 from scannable.models._stream import Stream
@@ -28,6 +28,9 @@ class PrefixScannable(nn.Module):
         token_shape: The shape of one token: ``()`` for ids, ``(D,)`` for vectors.
         recompute: Run the aggregator again in the backward pass rather than keep what it computed.
 
+    The parameters of an aggregator are the model's, and trained, only if it is an ``nn.Module``. Stream under
+    ``torch.no_grad()`` unless gradients through the stream are wanted.
+
     An encoder or inference module with an attribute ``absolute = True`` is also given the place of each row's first
     token in the text, as ``position`` ``(R,)``.
 
@@ -47,6 +50,11 @@ class PrefixScannable(nn.Module):
         super().__init__()
         if chunk < 1:
             raise ValueError(f"A chunk needs at least one token, got chunk={chunk}; raise it.")
+        if not isinstance(inference, Inference):
+            raise TypeError(
+                f"inference must be a modules.Inference, got {type(inference).__name__}; derive from it, and write "
+                f"forward(prefix, tokens)."
+            )
         self.encoder, self.aggregator, self.inference = encoder, aggregator, inference
         self.chunk, self.token_shape, self.recompute = chunk, token_shape, recompute
 
@@ -108,8 +116,7 @@ class PrefixScannable(nn.Module):
                 model and batch, or the last output of no tokens is asked for.
         """
         tokens = check_tokens(tokens, self._blank(0))
-        own = stream.counter is not None and stream.counter.aggregator is self.aggregator
-        check_reading(stream, tokens, logits, own=own)
+        check_reading(stream, tokens, logits, own=stream.owner == id(self))
         length = tokens.shape[1]
         if not length:
             return self(tokens), stream
@@ -149,6 +156,7 @@ class PrefixScannable(nn.Module):
         """Open the chunk after those of the counter, for tokens like these."""
         prefix = counter.prefix if counter.count or self.inference.reads_identity else None
         return Stream(
+            owner=id(self),
             count=counter.count * self.chunk,
             batch=like.shape[0],
             counter=counter,
@@ -188,6 +196,12 @@ class PrefixScannable(nn.Module):
         batch, chunks = rows.shape[:2]
         place = self._place(self.encoder, number, tokens, chunks)
         leaves = self.encoder(rows.flatten(0, 1), **place)
+        found = [tuple(x.shape) for x in tree_leaves(leaves)]
+        if any(shape[:1] != (batch * chunks,) for shape in found):
+            raise ValueError(
+                f"The encoder must return a state for each of its {batch * chunks} rows, got shapes {found}; "
+                f"keep axis 0 as it is."
+            )
         return tree_map(lambda x: x.unflatten(0, (batch, chunks)), leaves)
 
     def _read_chunks(self, prefixes: State, tokens: Tensor, number: int) -> Tensor:

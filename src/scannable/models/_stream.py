@@ -15,7 +15,11 @@ from scannable.scans import Counter
 class Stream:
     """The state of a text that is read bit by bit.
 
+    Keep it, fork it by keeping it twice, save it with ``tensors``. Read under ``torch.no_grad()``, or ``detach`` it now
+    and then, or it remembers how to differentiate through the whole text.
+
     Attributes:
+        owner: The ``id`` of the model that wrote it, which alone can read on.
         count: How many tokens were read.
         batch: How many texts are read side by side; the first axis of every tensor here.
         cache: What the last module keeps of the tokens it can still see.
@@ -23,6 +27,7 @@ class Stream:
         chunk: The tokens of the chunk that is not whole yet, ``(B, fewer than C)``.
     """
 
+    owner: int
     count: int
     batch: int
     cache: Any
@@ -39,6 +44,17 @@ class Stream:
         counter = self.counter
         states = counter and [counter.empty_prefix, counter.roots, counter.folds]
         return _pytree.tree_flatten([self.cache, self.chunk, states])
+
+    def detach(self) -> "Stream":
+        """Forget the gradients of what was read, as truncated back-propagation through time does."""
+        leaves, structure = self._flatten()
+        cut = [x.detach() if isinstance(x, Tensor) else x for x in leaves]
+        cache, chunk, states = _pytree.tree_unflatten(cut, structure)
+        counter = self.counter
+        if counter is not None:
+            empty_prefix, roots, folds = states
+            counter = replace(counter, empty_prefix=empty_prefix, roots=roots, folds=folds)
+        return replace(self, cache=cache, chunk=chunk, counter=counter)
 
     def tensors(self) -> dict[str, Tensor]:
         """Write the stream as named tensors, ready for ``safetensors.torch.save_file``."""

@@ -37,7 +37,7 @@ class Inference(nn.Module):
     def step(self, cache: Any, tokens: Shaped[Tensor, "R n *token"]) -> tuple[Tensor, Any]:
         """Read ``n >= 1`` more tokens of the chunk; return what ``forward`` says of them, and the cache."""
         prefix, position, seen = cache
-        seen = tokens if seen is None else torch.cat([seen, tokens], 1)
+        seen = tokens.clone() if seen is None else torch.cat([seen, tokens], 1)
         place = {"position": position} if self.absolute else {}
         return self(prefix, seen, **place)[:, -tokens.shape[1] :], (prefix, position, seen)
 

@@ -22,7 +22,7 @@ class Attention(nn.Module):
         width: ``D``, a multiple of ``heads``.
         heads: ``H``; a head is ``K = D / H`` wide.
         rotary: Whether queries and keys are rotated by their positions.
-        dropout: The share of attention weights and of outputs that are dropped in training.
+        dropout: The share of attention weights that are dropped in training.
     """
 
     def __init__(self, width: int, heads: int, *, rotary: bool, dropout: float) -> None:
@@ -69,7 +69,7 @@ class Attention(nn.Module):
 
 
 def rotate(x: Float[Tensor, "R H n K"], position: int) -> Float[Tensor, "R H n K"]:
-    """Rotate pairs of channels by angles that grow with the slot's position ([1], arXiv 2104.09864)."""
+    """Rotate pairs of channels by angles that grow with the slot's position (arXiv 2104.09864, Section 3.2)."""
     half = x.shape[-1] // 2
     places = torch.arange(position, position + x.shape[2], device=x.device, dtype=torch.float64)
     rates = 10_000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
@@ -80,7 +80,14 @@ def rotate(x: Float[Tensor, "R H n K"], position: int) -> Float[Tensor, "R H n K
 
 
 class Block(nn.Module):
-    """Attention and an MLP of four times the width, each behind a norm and added to the stream."""
+    """Attention and an MLP of four times the width, each behind a norm and added to the stream.
+
+    Args:
+        width: ``D``.
+        heads: Attention heads.
+        rotary: Whether attention rotates by position.
+        dropout: The share of attention weights, and of what either part adds, that is dropped in training.
+    """
 
     def __init__(self, width: int, heads: int, *, rotary: bool, dropout: float) -> None:
         super().__init__()
@@ -112,7 +119,9 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A stack of pre-norm blocks with a final norm, as in GPT-2, over vectors in numbered slots.
 
-    Only the slots that are read go through the last block's queries, output and MLP.
+    Only the slots that are read go through the last block's queries, output and MLP. Linear maps begin with variance
+    one over their inputs, those back into the residual stream divided by the number of layers, and positions with
+    length one, where GPT-2 begins with a deviation of 0.02 for all.
 
     Args:
         width: ``D``, a multiple of ``heads`` (of ``2 * heads`` with rotary positions).

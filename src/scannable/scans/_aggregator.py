@@ -19,7 +19,7 @@ class Aggregator(Protocol):
 
         Both states have shape ``(R, ...)``: batch and chunks are folded into rows, and every row is
         a merge of its own. The result has the shapes and dtypes of ``left``. The operator is
-        never called with an identity.
+        never called with an identity, and must not write into its operands, which others read too.
         """
         ...
 

@@ -15,6 +15,7 @@ from scannable.scans._sweep import sweep
 from scannable.scans._tree import (
     Merge,
     Tensors,
+    check_aggregator,
     check_alike,
     check_leaves,
     flatten,
@@ -44,6 +45,7 @@ class Counter:
     @classmethod
     def empty(cls, aggregator: Aggregator, like: State) -> "Counter":
         """Start a counter for leaves like ``like``, a state of shape ``(B, ...)``."""
+        check_aggregator(aggregator)
         tensors, structure = flatten(like)
         check_leaves([x[:, None] if x.dim() else x for x in tensors])
         identity = unflatten(identity_of(aggregator, tensors, structure), structure)
@@ -62,6 +64,9 @@ class Counter:
         """
         empty, structure = flatten(self.empty_prefix)
         tensors = check_alike("A leaf", leaf, empty, structure, "give the counter leaves of one form")
+        if not self.count & 1:
+            # The leaf itself becomes a root; a view would keep alive what it was cut from.
+            tensors = [x.clone() for x in tensors]
         merge, carry, level = Merge(self.aggregator, structure), _sequence(tensors), 0
         while self.count >> level & 1:
             carry = merge(_sequence(flatten(self.roots[level])[0]), carry)

@@ -12,7 +12,15 @@ from scannable.scans._blocks import block_scan
 from scannable.scans._counter import Counter
 from scannable.scans._packed import check_offsets, packed_scan
 from scannable.scans._sweep import sweep
-from scannable.scans._tree import Merge, check_leaves, flatten, identity_of, tree_map, unflatten
+from scannable.scans._tree import (
+    Merge,
+    check_aggregator,
+    check_leaves,
+    flatten,
+    identity_of,
+    tree_map,
+    unflatten,
+)
 
 Implementation = Literal["parallel", "counter", "reference"]
 
@@ -73,6 +81,7 @@ def scan(
             f"Packed sequences cannot go in blocks, got recompute={recompute} with offsets; "
             f"take recompute=True, or scan each sequence by itself."
         )
+    check_aggregator(aggregator)
     tensors, structure = check_leaves(leaves)
     batch, length = tensors[0].shape[:2]
     if offsets is None:

@@ -35,6 +35,23 @@ def unflatten(tensors: Tensors, structure: Any) -> State:
     return _pytree.tree_unflatten(tensors, structure)
 
 
+def check_aggregator(aggregator: Any) -> None:
+    """Refuse what cannot merge.
+
+    Raises:
+        TypeError: If it lacks ``combine`` or ``identity``, or is a class.
+    """
+    if isinstance(aggregator, type):
+        raise TypeError(
+            f"An aggregator must be an object, got the class {aggregator.__name__}; call it first."
+        )
+    if not isinstance(aggregator, Aggregator):
+        raise TypeError(
+            f"An aggregator must have combine(left, right) and identity(like), got {type(aggregator).__name__}; "
+            f"add what is missing."
+        )
+
+
 def form(tensors: Tensors) -> list[str]:
     """Describe tensors for an error message: dtype, shape and device of each."""
     return [f"{x.dtype} {tuple(x.shape)} on {x.device}".removeprefix("torch.") for x in tensors]
@@ -98,7 +115,9 @@ class Merge:
             unflatten(rows, self.structure),
             unflatten([x.flatten(0, 1) for x in right], self.structure),
         )
-        cure = "combine must return a state like `left`, row for row"
+        cure = (
+            "combine must return a state like `left`, row for row; under autocast, end with .to(left.dtype)"
+        )
         found = check_alike("A merged state", merged, rows, self.structure, cure)
         return [x.view(*batch, *x.shape[1:]) for x in found]
 

@@ -68,6 +68,43 @@ class MatrixProduct:
         return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)
 
 
+class InPlace(Sum):
+    """Write the sum into the left operand, which an operator must not."""
+
+    def combine(self, left, right):
+        return left.add_(right)
+
+
+class Maximum:
+    """Associative, with an identity that is not finite."""
+
+    def combine(self, left, right):
+        return torch.maximum(left, right)
+
+    def identity(self, like):
+        return torch.full_like(like, -torch.inf)
+
+
+class Either:
+    """Or, on bool."""
+
+    def combine(self, left, right):
+        return left | right
+
+    def identity(self, like):
+        return torch.zeros_like(like)
+
+
+class Product(Sum):
+    """Of complex numbers, say."""
+
+    def combine(self, left, right):
+        return left * right
+
+    def identity(self, like):
+        return torch.ones_like(like)
+
+
 class Learned(torch.nn.Module):
     """A gated mixture of two states, neither associative nor commutative."""
 

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from scannable.cli import main
 
 
@@ -20,5 +22,19 @@ def test_the_lengths_left_out_are_1_10_and_100_times_that_of_training(run, capsy
 
 
 def test_lengths_below_one_are_refused(run, capsys):
-    assert main(["evaluate", str(run), "--lengths", "0"]) == 1
+    assert main(["evaluate", str(run), "--lengths", "0"]) == 2
     assert "Lengths must be at least 1, got (0,)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("options", "code"), [(("--device", "foo"), 2), (("--device", "cuda:99"), 1)])
+def test_a_device_that_is_not_there_is_refused(run, options, code, capsys):
+    assert main(["evaluate", str(run), *options]) == code
+    error = " ".join(capsys.readouterr().err.split())
+    assert "device must be" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("name", ["sequences", "piece", "tokens"])
+def test_numbers_below_one_give_2(run, name, capsys):
+    assert main(["evaluate", str(run), f"--{name}", "0"]) == 2
+    assert "must be at least 1" in " ".join(capsys.readouterr().err.split())

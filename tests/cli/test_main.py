@@ -69,8 +69,8 @@ def test_a_failure_gives_1_and_one_sentence_without_traceback(capsys):
 
 
 def test_a_text_with_brackets_is_refused(capsys):
-    assert main(["intro", "--text", "a(b"]) == 1
-    assert "none of them a bracket, got 'a(b'" in capsys.readouterr().err
+    assert main(["intro", "--text", "a(b"]) == 2
+    assert "none of them a bracket, got 'a(b'" in " ".join(capsys.readouterr().err.split())
 
 
 def test_version(capsys):
@@ -107,3 +107,21 @@ def test_progress_as_json_is_json_line_by_line(monkeypatch, capsys, tmp_path):
     assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["result"]
     assert main([*command, "--seed", "1"]) == 1
     assert "must hold a run of the same config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if " " in name])
+def test_help_of_half_a_command_says_the_other_half(name, capsys):
+    assert main([name.split()[0], "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "needs a second word" in text
+    assert f"scannable {name} --help" in text
+    assert "scannable demo" not in text
+
+
+def test_a_folder_that_cannot_be_made_is_named_before_anything_is_said(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["train", "words", "--folder", str(tmp_path / "file" / "run")]) == 1
+    captured = capsys.readouterr()
+    assert f"{tmp_path / 'file' / 'run'} must be a folder that can be made" in captured.err
+    assert "choose another place" in captured.err
+    assert not captured.out

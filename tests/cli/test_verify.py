@@ -122,3 +122,96 @@ def test_a_model_of_ones_own_needs_to_be_told_its_tokens(tmp_path, capsys):
     assert verify(f"{path}:model") == 1
     assert "neither --vocabulary nor a method draw" in capsys.readouterr().err
     assert verify(f"{path}:model", "--vocabulary", "5") == 0
+
+
+STRANGE = """
+    import torch
+
+
+    class Skew:
+        def combine(self, left, right):
+            return 2 * left + 3 * right
+
+        def identity(self, like):
+            return torch.zeros_like(like)
+
+
+    class Unmade(Skew):
+        def __init__(self):
+            raise RuntimeError("no such thing")
+
+
+    class Lost(Skew):
+        def identity(self, like):
+            raise KeyError("zero")
+
+
+    class Asserts(Skew):
+        def combine(self, left, right):
+            assert left.shape[0] == 1
+            return left
+
+
+    class Draws(Skew):
+        def draw(self, batch, length, generator):
+            return torch.zeros(batch)
+
+
+    class Undrawn(Skew):
+        def draw(self, batch, length, generator):
+            raise KeyError("zero")
+"""
+
+
+@pytest.fixture
+def strange(tmp_path):
+    path = tmp_path / "strange_laws.py"
+    path.write_text(textwrap.dedent(STRANGE))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Unmade", "got RuntimeError (no such thing) in {file}, line 15"),
+        ("Lost", "raised KeyError ('zero') in {file}, line 20"),
+        ("Asserts", "AssertionError in {file}, line 25"),
+        ("Draws", "must return tensors whose shape begins with (3, 9), got Tensor of shape (3,)"),
+        ("Undrawn", "got KeyError ('zero') in {file}, line 36"),
+    ],
+)
+def test_what_a_strangers_code_raises_is_told_with_its_line(strange, name, words, capsys):
+    assert verify(f"{strange}:{name}") == 1
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    said = "".join((captured.out + captured.err).split())
+    assert "".join(words.format(file=strange).split()) in said
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("class A:\n    x = (\n", "got SyntaxError ('(' was never closed) in {file}, line 2"),
+        ("import no_such_module_at_all\n", "got ModuleNotFoundError"),
+        ("raise SystemExit(3)\n", "got SystemExit (3) in {file}, line 1"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_told_with_its_line(tmp_path, content, words, capsys):
+    path = tmp_path / "broken_laws.py"
+    path.write_text(content)
+    assert verify(f"{path}:A") == 1
+    assert words.format(file=path) in capsys.readouterr().err
+
+
+def test_a_file_without_a_name_lists_its_classes(strange, capsys):
+    assert verify(strange) == 1
+    error = capsys.readouterr().err
+    assert f"{strange}:Skew, {strange}:Unmade" in error
+
+
+@pytest.mark.parametrize(
+    "options", [("--shape", "a"), ("--vocabulary", "0"), ("--batch", "1"), ("--seed", "-1")]
+)
+def test_options_that_make_no_sense_give_2(strange, options, capsys):
+    assert main(["verify", f"{strange}:Skew", *options]) == 2
+    assert "must be" in capsys.readouterr().err or options[0] == "--batch"

@@ -5,8 +5,21 @@ import copy
 import pytest
 import torch
 
+import scannable as sc
 from agreement import refused
-from operators import Free, Learned, MatrixProduct, Pair, Skew, Sum, draw_skew
+from operators import (
+    Either,
+    Free,
+    InPlace,
+    Learned,
+    MatrixProduct,
+    Maximum,
+    Pair,
+    Product,
+    Skew,
+    Sum,
+    draw_skew,
+)
 from scannable import testing
 from toy_models import ToyPSM
 
@@ -18,6 +31,14 @@ SUBJECTS = {
     "Pair": (Pair, lambda: PAIR),
     "Free": (Free, lambda: torch.arange(22).reshape(2, 11)),
     "Learned": (lambda: Learned(8), lambda: torch.randn(2, 21, 8)),
+    "Maximum": (Maximum, lambda: torch.randn(2, 11, 3)),
+    "Maximum of infinities": (Maximum, lambda: torch.full((2, 11, 3), -torch.inf)),
+    "Either": (Either, lambda: torch.rand(2, 11, 3) < 0.1),
+    "Either, never": (Either, lambda: torch.zeros(2, 11, dtype=torch.bool)),
+    "Product": (Product, lambda: torch.randn(2, 11, 3, dtype=torch.complex64)),
+    "Sum of NaN": (Sum, lambda: torch.full((2, 11, 3), torch.nan)),
+    "Sum of the lowest integers": (Sum, lambda: torch.full((2, 11), torch.iinfo(torch.int64).min)),
+    "PrefixScannableMixer": (lambda: sc.PrefixScannableMixer(16, chunk=4), lambda: torch.randn(2, 18, 16)),
     "ToyPSM": (ToyPSM, lambda: torch.randint(0, 11, (2, 20))),
     "ToyPSM, T = 1": (ToyPSM, lambda: torch.randint(0, 11, (2, 1))),
     "ToyPSM, associative": (lambda: ToyPSM(aggregator=Sum()), lambda: torch.randint(0, 11, (2, 17))),
@@ -40,13 +61,15 @@ def test_duality_of_few_leaves():
         testing.assert_duality(Learned(4), torch.randn(1, length, 4))
 
 
-@pytest.mark.parametrize("subject", ["Learned", "ToyPSM"], indirect=True)
+@pytest.mark.parametrize("subject", ["Learned", "ToyPSM", "Product", "PrefixScannableMixer"], indirect=True)
 def test_duality_of_gradients(subject):
     report = testing.assert_duality(*subject, gradients=True)
     assert 0 < report["float64: largest relative distance of gradients"] < 1e-13
 
 
-@pytest.mark.parametrize("name", ["Sum", "MatrixProduct", "Skew", "Free", "Learned"])
+@pytest.mark.parametrize(
+    "name", ["Sum", "MatrixProduct", "Skew", "Free", "Learned", "Maximum", "Either", "Product", "Sum of NaN"]
+)
 def test_identities(name):
     make, draw = SUBJECTS[name]
     leaves = draw()
@@ -79,6 +102,90 @@ def test_associativity_is_a_measure():
     assert not report.passed
     assert report["largest deviation"] > 0.1
     assert report["triples"] == 20
+
+
+@pytest.mark.parametrize("name", ["Sum", "MatrixProduct", "Free", "Maximum", "Either", "Product"])
+def test_associativity_of_any_kind_of_state(name):
+    if name == "Free":
+        assert not testing.check_associative(Free(), torch.arange(22).reshape(2, 11)).passed
+    else:
+        make, draw = SUBJECTS[name]
+        testing.assert_associative(make(), draw())
+
+
+def test_causality_of_vectors():
+    mixer, vectors = sc.PrefixScannableMixer(16, chunk=4), torch.randn(2, 11, 16)
+    assert testing.assert_causal(mixer, vectors)["places where the token is seen"] == 11
+    ints = testing.check_duality(ToyPSM(), torch.randint(0, 11, (2, 9)))
+    assert "predictions" in ints.table[0]
+    assert "predictions" not in testing.check_duality(mixer, vectors).table[0]
+
+
+def test_counts_of_learned_identities():
+    config = sc.TransformerPSMConfig(width=16, heads=2, chunk=4, identity="learned")
+    testing.assert_counts(sc.TransformerPSM(config, 11), torch.randint(0, 11, (1, 16)))
+
+    class Plain:
+        """Holds a module, and a parameter that does not belong to it."""
+
+        def __init__(self):
+            self.linear = torch.nn.Linear(6, 3)
+            self.start = torch.nn.Parameter(torch.randn(3))
+
+        def combine(self, left, right):
+            return self.linear(torch.cat([left, right], -1))
+
+        def identity(self, like):
+            return self.start.expand_as(like)
+
+    plain = Plain()
+    testing.assert_counts(plain, torch.randn(2, 7, 3, requires_grad=True))
+    assert plain.start.requires_grad
+    assert plain.linear.weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    "law", ["duality", "batch_independent", "counts", "resume", "associative", "identity"]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_operator_that_writes_into_its_operands_does_not_reach_the_callers(law, dtype, batch):
+    leaves = torch.arange(11 * batch).reshape(batch, 11).to(dtype)
+    if law == "batch_independent":
+        leaves = torch.cat([leaves, leaves])
+    before = leaves.clone()
+    report = getattr(testing, f"check_{law}")(InPlace(), leaves[:, 0] if law == "identity" else leaves)
+    assert torch.equal(leaves, before)
+    if law in ("associative", "identity"):
+        assert report.passed
+
+
+def test_tensors_that_cannot_be_cast_are_told():
+    class Plain(Sum):
+        def __init__(self):
+            self.weight = torch.eye(3)
+
+        def combine(self, left, right):
+            return left @ self.weight + right
+
+    class Unregistered(Plain, torch.nn.Module):
+        def __init__(self):
+            torch.nn.Module.__init__(self)
+            Plain.__init__(self)
+
+    for law in ("duality", "batch_independent", "associative"):
+        for make in (Plain, Unregistered):
+            with refused(
+                TypeError, r"holds tensors in torch.float32.*make it an nn.Module.*or take the dtype of the"
+            ):
+                getattr(testing, f"check_{law}")(make(), torch.randn(2, 5, 3))
+
+    class Broken(Plain):
+        def combine(self, left, right):
+            raise ValueError("out of order")
+
+    with pytest.raises(ValueError, match="out of order"):
+        testing.check_duality(Broken(), torch.randn(2, 5, 3))
 
 
 def test_causality():
@@ -128,10 +235,11 @@ def test_what_is_neither_aggregator_nor_model_is_refused():
 @pytest.mark.parametrize("law", ["duality", "batch_independent", "counts", "resume"])
 def test_inputs_that_cannot_show_a_law_are_refused(law):
     check = getattr(testing, f"check_{law}")
-    with pytest.raises(TypeError, match=r"Tokens must be a tensor of integers, got torch.float32; pass ids"):
-        check(ToyPSM(), torch.zeros(2, 3))
+    with pytest.raises(TypeError, match=r"a tensor of integers or floating.*, got torch.bool; pass ids"):
+        check(ToyPSM(), torch.zeros(2, 3, dtype=torch.bool))
     with pytest.raises(
-        ValueError, match=r"Tokens must have shape \(B, T\) with B >= .*got \(3,\); pass more"
+        ValueError,
+        match=r"Tokens must have shape \(B, T\) or \(B, T, \*token\) with B >= .*got \(3,\); pass more",
     ):
         check(ToyPSM(), torch.zeros(3, dtype=torch.int64))
     with pytest.raises(
@@ -143,7 +251,7 @@ def test_inputs_that_cannot_show_a_law_are_refused(law):
 def test_single_rows_tokens_and_lengths_are_refused():
     with pytest.raises(ValueError, match=r"B >= 2 .*got \(1, 3\); pass more"):
         testing.check_batch_independent(Sum(), torch.zeros(1, 3))
-    with pytest.raises(ValueError, match=r"at least two different ids, got only \[0\]; draw them"):
+    with pytest.raises(ValueError, match=r"at least two different ones, got only \[0\]; draw them"):
         testing.check_causal(ToyPSM(), torch.zeros(1, 3, dtype=torch.int64))
     with pytest.raises(
         ValueError, match=r"lengths must be between 1 and 3, the length of the inputs, got \[4\]"

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from operators import Learned, Skew, Sum, draw_skew
+import scannable as sc
+from operators import Either, Learned, Maximum, Skew, Sum, draw_skew
 from scannable import Counter, testing
 from scannable.scans import _counter, _scan, _tree
 from toy_models import ToyPSM, ToyStream
@@ -57,6 +58,64 @@ def test_check_associative():
     report = testing.check_associative(AlmostSum(), LEAVES)
     assert_caught(report, "largest deviation")
     assert report["largest deviation"] < 1e-6
+
+
+class Conjugating(Sum):
+    """Wrong in the imaginary part only."""
+
+    def combine(self, left, right):
+        return torch.complex(torch.zeros_like(left.real), 2 * left.imag - right.imag)
+
+
+def test_check_associative_of_complex_states():
+    report = testing.check_associative(Conjugating(), torch.randn(2, 5, dtype=torch.complex64))
+    assert_caught(report, "largest deviation")
+
+
+def test_check_duality_beside_infinities(monkeypatch):
+    push = Counter.push
+    monkeypatch.setattr(Counter, "push", lambda self, leaf: push(self, leaf + (self.count == 6) * 1e-7))
+    leaves = torch.arange(26.0).reshape(2, 13)
+    leaves[:, 0] = -torch.inf
+    report = testing.check_duality(Maximum(), leaves)
+    assert_caught(report, "float64: largest relative distance")
+    assert report.difference < 1e-6
+
+
+class InfiniteSteps(ToyPSM):
+    def step(self, stream, token):
+        logits, stream = super().step(stream, token)
+        return logits / 0, stream
+
+
+def test_check_duality_of_infinity_on_one_side():
+    assert_caught(testing.check_duality(InfiniteSteps(), TOKENS), DISTANCE, "float32: largest error")
+
+
+def test_check_counts_of_merges_with_the_identity_of_bool(monkeypatch):
+    extend = Counter.extend
+
+    def merge_the_identity(self, leaves):
+        self.aggregator.combine(self.empty_prefix, self.empty_prefix)
+        return extend(self, leaves)
+
+    monkeypatch.setattr(Counter, "extend", merge_the_identity)
+    for leaves in (LEAVES > 0, LEAVES.long(), LEAVES * torch.nan):
+        assert_caught(
+            testing.check_counts(Either() if leaves.dtype == torch.bool else Sum(), leaves),
+            "merges with an identity",
+        )
+
+
+class PeekingMixer(sc.PrefixScannableMixer):
+    def forward(self, tokens):
+        return super().forward(tokens) + 1e-6 * tokens.roll(-1, 1)
+
+
+def test_checks_of_vectors():
+    mixer, vectors = PeekingMixer(16, chunk=4), torch.randn(2, 9, 16)
+    assert_caught(testing.check_causal(mixer, vectors), "effect of a later token")
+    assert_caught(testing.check_duality(mixer, vectors), DISTANCE)
 
 
 class Mixing(Sum):

@@ -133,7 +133,7 @@ def test_a_width_that_heads_do_not_divide_is_refused():
         TransformerPSM(TransformerPSMConfig(width=10), 11)
     with refuses(ValueError, "multiple of 8", "rotary", "width=12"):
         TransformerPSM(TransformerPSMConfig(width=12, positions="rotary"), 11)
-    with refuses(ValueError, "temperature must be positive"):
+    with refuses(ValueError, "temperature must be above zero"):
         TransformerPSM(TransformerPSMConfig(codebook="own", temperature=0.0), 11)
 
 
@@ -170,3 +170,16 @@ def test_compiled_code_computes_the_same():
     model, tokens = psm(inference_layers=1), draw(2, 9)
     with torch.no_grad():
         assert relative(torch.compile(model, fullgraph=True)(tokens), model(tokens)) < 1e-12
+
+
+@pytest.mark.parametrize("wrong", [{"width": 16.0}, {"width": "16"}, {"chunk": True}, {"tied": "no"}])
+def test_numbers_and_switches_of_another_type_are_refused(wrong):
+    with refuses(TypeError, f"{next(iter(wrong))} must be of type", repr(next(iter(wrong.values())))):
+        TransformerPSMConfig(**wrong)
+
+
+def test_numbers_that_make_no_sense_are_refused():
+    with refuses(ValueError, "logit_scale must be above zero"):
+        TransformerPSMConfig(logit_scale=0.0)
+    with refuses(ValueError, "at least one code, got 0"):
+        TransformerPSM(TransformerPSMConfig(), 0)

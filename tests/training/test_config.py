@@ -79,7 +79,7 @@ def test_numbers_below_one_are_refused(field):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"steps": 10}, r"warm-up must end within the run, got optimiser\.warmup=100 and steps=10; shorten"),
+        ({"steps": 10}, r"warm-up must end within the run, got optimiser\.warmup=100 and steps=10; lower"),
         ({"seed": -1}, "seed at least 0"),
         ({"time_limit": 0.0}, "time_limit above zero, got .*time_limit=0.0; leave the limit out"),
         ({"save_every": -1.0}, "save_every must be at least zero"),

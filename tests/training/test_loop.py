@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import threading
 from functools import partial
@@ -10,7 +11,7 @@ import torch
 
 from scannable.models import TransformerPSMConfig
 from scannable.tasks import WordProblemConfig
-from scannable.training import Check, CurriculumConfig, Progress, load, train
+from scannable.training import Check, CurriculumConfig, Progress, load, read_config, train
 from scannable.training._checkpoint import read_tensors, weights, write_tensors
 from scannable.training._run import Run
 from training.runs import same_state, tiny
@@ -239,6 +240,62 @@ def test_a_time_limit_counts_the_time_before_a_resume(tmp_path):
     result = train(config, tmp_path)
     assert (result.stopped, result.step) == ("time", 0)
     assert train(config, tmp_path).stopped == "time"
+
+
+@pytest.mark.parametrize("limit", [None, 20.0])
+def test_a_run_that_its_time_stopped_goes_on_with_more_time(uninterrupted, tmp_path, monkeypatch, limit):
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "seconds", property(lambda run: float(run.step)))
+        first = tiny(time_limit=12.0)
+        assert (train(first, tmp_path).stopped, train(first, tmp_path).step) == ("time", 12)
+        config = tiny(time_limit=limit, save_every=0.0, tensorboard=limit is None)
+        if limit is not None:
+            result = train(config, tmp_path)
+            assert (result.stopped, result.step) == ("time", 20)
+            assert read_config(tmp_path) == config
+            config = tiny()
+        assert train(config, tmp_path).stopped == "steps"
+    assert read_config(tmp_path) == config
+    assert same_state(uninterrupted[0], tmp_path)
+
+
+def test_a_run_that_is_over_ignores_what_decides_no_weight(uninterrupted):
+    folder, _, _ = uninterrupted
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert train(tiny(time_limit=1.0, log_every=1, tensorboard=True), folder).stopped == "steps"
+    assert before == {path: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", None])
+def test_a_run_that_is_over_gets_its_model_back_from_the_checkpoint(uninterrupted, tmp_path, content):
+    folder = tmp_path / "run"
+    shutil.copytree(uninterrupted[0], folder)
+    path = folder / "model.safetensors"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    train(CONFIG, folder)
+    assert same_state(uninterrupted[0], folder)
+    load(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX file modes")
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_the_files_of_a_run_have_the_modes_of_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        train(tiny(steps=5), tmp_path / "run")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "run").iterdir()} == {0o666 & ~mask}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        OSError, match=r"file.run must be a folder that can be made .* got .*; choose another"
+    ):
+        train(tiny(), tmp_path / "file" / "run")
 
 
 def test_checkpoints_are_written_on_the_way(tmp_path):

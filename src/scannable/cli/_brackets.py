@@ -49,12 +49,17 @@ class Prefix:
         return self.parallel == self.streaming and len(bare) == self.count
 
 
-def bracketings(text: str) -> list[Prefix]:
-    """Bracket every prefix of a text by the parallel and by the streaming form."""
+def check_text(text: str) -> None:
+    """Refuse a text that cannot be bracketed."""
     if not 1 <= len(text) <= LONGEST or set(text) & set("()\0"):
         raise ValueError(
             f"text must have 1 to {LONGEST} characters, none of them a bracket, got {text!r}; try a word."
         )
+
+
+def bracketings(text: str) -> list[Prefix]:
+    """Bracket every prefix of a text by the parallel and by the streaming form."""
+    check_text(text)
     leaves = encode(text, 3 * len(text))[None]
     parallel = decode(scan(Brackets(), leaves, inclusive=True)[0])
     counter, found = Counter.empty(Brackets(), leaves[:, 0]), []

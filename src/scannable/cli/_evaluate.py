@@ -11,6 +11,7 @@ from scannable.cli._target import open_run
 from scannable.cli._terminal import Terminal, duration, percent, size, table
 from scannable.tasks import WordProblem
 from scannable.training import Form, evaluate
+from scannable.training._device import available, named
 
 _DEFAULTS: dict[str, Any] = {
     name: parameter.default for name, parameter in inspect.signature(evaluate).parameters.items()
@@ -42,13 +43,23 @@ class Options:
     json: bool = False
     """Print one JSON object and nothing else."""
 
+    def __post_init__(self) -> None:
+        if any(length < 1 for length in self.lengths):
+            raise ValueError(f"Lengths must be at least 1, got {self.lengths}; leave out the others.")
+        if min(self.sequences, self.piece, self.tokens) < 1 or self.singles < 0:
+            raise ValueError(
+                f"sequences, piece and tokens must be at least 1 and singles at least 0, got "
+                f"sequences={self.sequences}, piece={self.piece}, tokens={self.tokens} and singles={self.singles}; "
+                f"raise them."
+            )
+        named(self.device)
+
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Measure every length and print a table."""
-    if any(length < 1 for length in options.lengths):
-        raise ValueError(f"Lengths must be at least 1, got {options.lengths}; leave out the others.")
+    device = available(options.device)
     model, config = open_run(options.run)
-    model = model.to(options.device)
+    model = model.to(device)
     task = WordProblem(config.task)
     lengths = options.lengths or tuple(times * config.task.longest for times in (1, 10, 100))
     settings: dict[str, Any] = {

@@ -9,7 +9,7 @@ import torch
 from rich.progress import BarColumn, TextColumn
 from rich.text import Text
 
-from scannable.cli._brackets import Prefix, bracketings, tree_lines
+from scannable.cli._brackets import Prefix, bracketings, check_text, tree_lines
 from scannable.cli._terminal import BAD, GOOD, Terminal, size, table
 
 COLOURS = ("bright_black", "cyan", "green", "yellow", "magenta", "red")
@@ -37,6 +37,7 @@ class Options:
             raise ValueError(
                 f"tokens must be at least 1 and steps at least 0, got tokens={self.tokens} and steps={self.steps}."
             )
+        check_text(self.text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,7 +129,10 @@ def _run(name: str, rest: list[str]) -> int:
         # Nobody reads any more; without this, Python complains once more when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
+    except OSError as error:
+        complain(_told(error))
+        return FAILED
+    except (ValueError, TypeError, FloatingPointError, ImportError) as error:
         complain(str(error))
         return FAILED
 
@@ -151,6 +154,18 @@ def _parse(name: str, module: Any, rest: list[str]) -> Any:
     except (ValueError, TypeError) as error:
         complain(str(error))
         return MISUSED
+
+
+def _told(error: OSError) -> str:
+    """Name the path and a cure, where the system gave no more than an error number."""
+    if error.errno is None:
+        return str(error)
+    if error.filename is None:
+        return f"The system refused, saying {error.strerror}; make room or mend that, and give the command again."
+    return (
+        f"{error.filename} must be a place that can be read and written, got {error.strerror}; choose another, or "
+        f"mend this one."
+    )
 
 
 def _examples(name: str) -> None:
@@ -176,13 +191,22 @@ def _overview(terminal: Terminal) -> None:
     )
 
 
+def _second(first: str, names: list[str]) -> None:
+    """Say which words may follow the first one of a command."""
+    terminal = Terminal()
+    terminal.say(f"[bold]scannable {first}[/] needs a second word:\n")
+    for name in names:
+        terminal.say(f"  [bold]scannable {name}[/]  {escape(COMMANDS[name].summary)}")
+    terminal.say(f"\nIts options, with examples: [bold]scannable {names[0]} --help[/]")
+
+
 def _unknown(given: list[str]) -> int:
     inner = [name for name in COMMANDS if name.split()[0] == given[0]]
     if inner:
         rest = [name.split()[1] for name in inner]
         got = f"got {given[1]!r}" if len(given) > 1 and not given[1].startswith("-") else "got nothing"
         if len(given) > 1 and given[1] in ("-h", "--help"):
-            _overview(Terminal())
+            _second(given[0], inner)
             return DONE
         complain(f"{given[0]} needs to know what: one of {rest}, {got}; type scannable {inner[0]} --help.")
         return MISUSED

@@ -30,7 +30,6 @@ class Options:
 def run(options: Options, terminal: Terminal) -> bool:
     """Train, measure and print."""
     folder = options.folder or Path("runs") / f"s5-{options.config.seed}"
-    terminal.say(f"Training in [bold]{folder}[/]; Ctrl-C stops, the same command goes on.")
     bar = terminal.progress(
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
@@ -38,9 +37,13 @@ def run(options: Options, terminal: Terminal) -> bool:
         TimeRemainingColumn(),
     )
     with bar:
-        row = bar.add_task("", total=options.config.steps, line="")
+        row, begun = bar.add_task("", total=options.config.steps, line=""), False
 
         def report(variant: str, event: Event) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                terminal.say(f"Training in [bold]{folder}[/]; Ctrl-C stops, the same command goes on.")
             if isinstance(event, Progress):
                 bar.update(row, completed=event.step, line=f"{variant} · length {event.length}")
 

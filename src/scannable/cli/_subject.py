@@ -1,5 +1,6 @@
 """A class of the user's own, found by its import path, and states or tokens to check it on."""
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
+from scannable.cli._stranger import raised
 from scannable.scans import Aggregator, State
 from scannable.testing import SequenceModel
 
@@ -23,12 +25,12 @@ def find(path: str) -> Subject:
     if not place or not name:
         raise ValueError(
             f"An import path must be package.module:Name or file.py:Name, got {path!r}; put the name of a class or of "
-            f"an object after the colon."
+            f"an object after the colon{_classes(path.rstrip(':'))}."
         )
     found: Any = _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
     for part in name.split("."):
         if not hasattr(found, part):
-            known = sorted(x for x in vars(found) if not x.startswith("_"))
+            known = sorted(x for x in dir(found) if not x.startswith("_"))
             raise ValueError(f"{place} must hold {name}, got only {known}; correct the name after the colon.")
         found = getattr(found, part)
     if isinstance(found, type):
@@ -38,6 +40,11 @@ def find(path: str) -> Subject:
             raise TypeError(
                 f"{path} must be callable without arguments, got {error}; name an object, as in MY = {name}(...), "
                 f"or give its arguments defaults."
+            ) from error
+        except Exception as error:
+            raise ValueError(
+                f"{path} must be callable without arguments, got {raised(error)}; correct its constructor, or name an "
+                f"object, as in MY = {name}(...)."
             ) from error
     if not isinstance(found, Aggregator | SequenceModel):
         raise TypeError(
@@ -54,7 +61,7 @@ def inputs_for(
     generator = torch.Generator().manual_seed(seed)
     draw = getattr(subject, "draw", None)
     if callable(draw):
-        return draw(batch, length, generator)
+        return _drawn(subject, draw, batch, length, generator)
     if not isinstance(subject, Aggregator):
         if vocabulary is None:
             raise ValueError(
@@ -66,6 +73,53 @@ def inputs_for(
     leaves = states[0] if len(states) == 1 else states
     _try(subject, leaves, shape)
     return leaves
+
+
+def check_shape(shape: tuple[str, ...]) -> None:
+    """Refuse sizes that are none."""
+    for one in shape:
+        _sizes(one)
+
+
+def _classes(place: str) -> str:
+    """List the classes that a file defines, without importing it."""
+    path = Path(place)
+    if path.suffix != ".py" or not path.is_file():
+        return ""
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:
+        raise _unimportable(path, error) from error
+    names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    return (
+        f": {', '.join(f'{path}:{name}' for name in names)}"
+        if names
+        else f", of which {path} defines no class"
+    )
+
+
+def _drawn(subject: Subject, draw: Any, batch: int, length: int, generator: torch.Generator) -> State:
+    """Let a stranger draw, and make sure that leaves or tokens came out."""
+    leaves: Any = None
+    try:
+        leaves = draw(batch, length, generator)
+        tensors, _ = tree_flatten(leaves)
+        wrong = [x for x in tensors if not isinstance(x, torch.Tensor) or x.shape[:2] != (batch, length)]
+        got = (
+            f"{type(wrong[0]).__name__} {_form(wrong[0])}".strip() if wrong else "" if tensors else "nothing"
+        )
+    except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises is told
+        got = raised(error)
+    if got:
+        raise ValueError(
+            f"{type(subject).__name__}.draw(batch, length, generator) must return tensors whose shape begins with "
+            f"({batch}, {length}), got {got}; correct draw."
+        )
+    return leaves
+
+
+def _form(value: Any) -> str:
+    return f"of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
 
 
 def _sizes(text: str) -> list[int]:
@@ -86,7 +140,7 @@ def _try(aggregator: Aggregator, leaves: State, shape: tuple[str, ...]) -> None:
             merged = aggregator.combine(left, right)
         got = "a state of another shape" if _shapes(merged) != _shapes(left) else ""
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises is told
-        got = f"{type(error).__name__} ({error})"
+        got = raised(error)
     if got:
         raise ValueError(
             f"combine must merge two states into one of their shape, got {got} from random states of shape "
@@ -109,7 +163,11 @@ def _from_file(path: Path) -> Any:
     module = importlib.util.module_from_spec(specification)
     sys.modules[path.stem] = module
     with _importing(str(path.parent)):
-        specification.loader.exec_module(module)
+        try:
+            specification.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            del sys.modules[path.stem]
+            raise _unimportable(path, error) from error
     return module
 
 
@@ -123,7 +181,13 @@ def _from_package(name: str) -> Any:
                     f"{name} must be a module that can be imported from here, got none of that name; run this where it "
                     f"lies, or write its file, as in {name.replace('.', '/')}.py:Name."
                 ) from error
-            raise
+            raise _unimportable(name, error) from error
+        except (Exception, SystemExit) as error:
+            raise _unimportable(name, error) from error
+
+
+def _unimportable(place: Path | str, error: BaseException) -> ValueError:
+    return ValueError(f"{place} must be code that can be imported, got {raised(error)}; correct it there.")
 
 
 @contextmanager

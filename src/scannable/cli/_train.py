@@ -10,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from scannable.cli._terminal import GOOD, Terminal, duration, percent
 from scannable.experiments import RECIPES
 from scannable.training import Check, Event, Progress, RunConfig, train
+from scannable.training._device import available
+from scannable.training._folder import claim
 
 Architecture = Literal["transformer-psm", "decoder"]
 
@@ -42,6 +44,8 @@ def run(options: Options, terminal: Terminal) -> bool:
     """Train, and say how it goes."""
     config = options.config
     folder = options.folder or Path("runs") / f"{config.task.group}-{options.architecture}-{config.seed}"
+    available(config.device)
+    claim(folder, config)
     terminal.say(f"Training in [bold]{folder}[/]; Ctrl-C stops, the same command goes on.")
     bar = terminal.progress(
         BarColumn(bar_width=30),

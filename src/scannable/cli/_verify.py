@@ -10,7 +10,8 @@ import tyro
 from rich.markup import escape
 
 from scannable import testing
-from scannable.cli._subject import find, inputs_for
+from scannable.cli._stranger import raised
+from scannable.cli._subject import check_shape, find, inputs_for
 from scannable.cli._target import open_run
 from scannable.cli._terminal import BAD, DIM, GOOD, Terminal
 from scannable.scans import Aggregator
@@ -63,6 +64,13 @@ class Options:
             raise ValueError(
                 f"The laws need batch >= 2 and length >= 3, got batch={self.batch} and length={self.length}."
             )
+        if self.vocabulary is not None and self.vocabulary < 1:
+            raise ValueError(
+                f"vocabulary must be at least 1, got {self.vocabulary}; say how many ids there are."
+            )
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be from 0 up to but not 2**63, got {self.seed}; choose another.")
+        check_shape(self.shape)
 
 
 def run(options: Options, terminal: Terminal) -> bool:
@@ -101,15 +109,15 @@ def _reports(options: Options, terminal: Terminal) -> Iterator[tuple[str, bool, 
                     report: Report | str = check()
             else:
                 report = check()
-        except (ValueError, TypeError, RuntimeError, AttributeError, IndexError) as error:
-            report = f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises is told
+            report = f"it raised {raised(error)}."
         yield law, judged, report
 
 
 def _checks(options: Options) -> dict[str, Check]:
     target = options.target
     subject: Any
-    if ":" in target and not Path(target).exists():
+    if (":" in target and not Path(target).exists()) or (target.endswith(".py") and Path(target).is_file()):
         subject = find(target)
         inputs = inputs_for(
             subject,

@@ -13,16 +13,21 @@ def check_config(config: Any) -> None:
     """Refuse unknown names, sizes below one, widths that heads do not divide, and shares outside of 0..1.
 
     Raises:
-        ValueError: If there is one.
+        TypeError: If a number is no whole number, or a switch no bool.
+        ValueError: If there is something else of these.
     """
     for field in fields(config):
-        value = getattr(config, field.name)
+        value: Any = getattr(config, field.name)
+        if field.type in (int, bool) and type(value) is not field.type:
+            raise TypeError(f"{field.name} must be of type {field.type.__name__}, got {value!r}.")
         if get_origin(field.type) is Literal and value not in get_args(field.type):
             raise ValueError(f"{field.name} must be one of {list(get_args(field.type))}, got {value!r}.")
         if field.type is int and value < 1:
             raise ValueError(f"{field.name} must be at least 1, got {value}; raise it.")
         if field.name == "dropout" and not 0 <= value < 1:
             raise ValueError(f"dropout must be at least 0 and less than 1, got {value}; it is a share.")
+        if field.name in ("norm", "logit_scale", "temperature") and not (value is None or value > 0):
+            raise ValueError(f"{field.name} must be above zero, got {value}; raise it.")
     multiple = config.heads * (2 if config.positions == "rotary" else 1)
     if config.width % multiple:
         raise ValueError(

@@ -18,6 +18,8 @@ class Codes(nn.Module):
 
     def __init__(self, count: int, width: int, *, norm: float | None = None) -> None:
         super().__init__()
+        if count < 1:
+            raise ValueError(f"There must be at least one code, got {count}; raise it.")
         if norm is not None and not norm > 0:
             raise ValueError(
                 f"The norm of codes must be positive, got {norm}; leave it out to set lengths free."

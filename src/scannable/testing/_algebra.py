@@ -6,7 +6,19 @@ from torch import Tensor
 from scannable.scans import Aggregator, Counter, State, scan
 from scannable.scans._tree import flatten, form, tree_map, unflatten
 from scannable.testing._report import Finding, Report, Value, asserting
-from scannable.testing._subject import cast, check_states, describe, furthest, replica, same
+from scannable.testing._subject import (
+    TINY,
+    apart,
+    cast,
+    check_states,
+    describe,
+    explaining_dtypes,
+    finite,
+    furthest,
+    own,
+    replica,
+    same,
+)
 
 
 def check_identity(aggregator: Aggregator, like: State) -> Report:
@@ -19,12 +31,12 @@ def check_identity(aggregator: Aggregator, like: State) -> Report:
         like: One state, ``(B, ...)``.
     """
     check_states(tree_map(lambda x: x[:, None], like))
-    aggregator = replica(aggregator)
+    aggregator, like = replica(aggregator), own(like)
     with torch.no_grad():
         empty = aggregator.identity(like)
         findings = [_compare_forms(empty, like)]
         if findings[0].passed:
-            other = tree_map(lambda x: torch.ones_like(x) - x, like)
+            other = tree_map(lambda x: ~x if x.dtype == torch.bool else 1 - x, like)
             row = tree_map(lambda x: x[:1], like)
             leaf = tree_map(lambda x: x[:, None], like)
             prefix = tree_map(lambda x: x[:, 0], scan(aggregator, leaf))
@@ -61,9 +73,9 @@ def check_associative(aggregator: Aggregator, leaves: State, *, tolerance: float
     a, b, c = (
         unflatten([x[:, i : length - 2 + i].flatten(0, 1) for x in tensors], structure) for i in range(3)
     )
-    with torch.no_grad():
-        forward = aggregator.combine(aggregator.combine(a, b), c)
-        backward = aggregator.combine(a, aggregator.combine(b, c))
+    with torch.no_grad(), explaining_dtypes(aggregator):
+        forward = _merge(aggregator, _merge(aggregator, a, b), c)
+        backward = _merge(aggregator, a, _merge(aggregator, b, c))
     deviations = torch.stack(
         [_by_row(x, y) for x, y in zip(flatten(forward)[0], flatten(backward)[0], strict=True)]
     ).amax(0)
@@ -97,15 +109,20 @@ def _neutrality(aggregator: Aggregator, empty: State, like: State) -> list[Findi
     for side, operands in (("left", (empty, like)), ("right", (like, empty))):
         measured: Value
         try:
-            measured = furthest(aggregator.combine(*operands), like)
+            measured = furthest(_merge(aggregator, *operands), like)
         except (RuntimeError, TypeError, ValueError, IndexError):
             measured = "combine refuses it"
         findings.append(Finding(what=f"as {side} operand, relative distance from neutral", measured=measured))
     return findings
 
 
+def _merge(aggregator: Aggregator, left: State, right: State) -> State:
+    """Merge copies, so that an operator that writes into its operands is measured by what it returns."""
+    return aggregator.combine(own(left), own(right))
+
+
 def _by_row(x: Tensor, y: Tensor) -> Tensor:
-    """Measure the relative distance of each row; NaN counts as infinitely far."""
-    x, y = (z.double().unsqueeze(-1).flatten(1) for z in (x, y))
-    scale = torch.maximum(x.norm(dim=1), y.norm(dim=1)).clamp_min(torch.finfo(torch.float64).tiny)
-    return ((x - y).norm(dim=1) / scale).nan_to_num(nan=torch.inf)
+    """Measure the relative distance of each row; a NaN on one side only counts as infinitely far."""
+    x, y = (z.unsqueeze(-1).flatten(1) for z in (x, y))
+    scale = torch.maximum(finite(x).norm(dim=1), finite(y).norm(dim=1)).clamp_min(TINY)
+    return (apart(x, y).norm(dim=1) / scale).nan_to_num(nan=torch.inf, posinf=torch.inf)

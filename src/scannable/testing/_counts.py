@@ -19,41 +19,65 @@ from scannable.testing._subject import (
     check_tokens,
     describe,
     is_aggregator,
+    loose,
+    own,
     replica,
 )
 
 
 class CountingAggregator(nn.Module):
-    """Pass calls on to another operator, and count merges (rows), batched calls and merged identities.
+    """Pass calls on to another operator, and count merges (rows) and batched calls.
 
     Args:
         aggregator: The operator.
-        mark: Hand out identities filled with NaN, or for integers with their lowest value, so that they
-            are known again if ``combine`` receives one, which must not happen.
     """
 
-    def __init__(self, aggregator: Aggregator, *, mark: bool = False) -> None:
+    def __init__(self, aggregator: Aggregator) -> None:
         super().__init__()
         self.aggregator = aggregator
-        self.mark = mark
-        self.rows = self.calls = self.identities = 0
+        self.rows = self.calls = 0
 
     def combine(self, left: State, right: State) -> State:
         self.calls += 1
         self.rows += len(flatten(left)[0][0])
-        if self.mark:
-            self.identities += _marked(left) + _marked(right)
         return self.aggregator.combine(left, right)
 
     def identity(self, like: State) -> State:
-        empty = self.aggregator.identity(like)
-        return tree_map(lambda x: torch.full_like(x, _mark(x)), empty) if self.mark else empty
+        return self.aggregator.identity(like)
 
     def take(self) -> tuple[int, int]:
         """Return the rows merged and the batched calls since the last time."""
         taken = self.rows, self.calls
         self.rows = self.calls = 0
         return taken
+
+
+class _Marking(nn.Module):
+    """Carry beside every state whether it is an identity, and count those that ``combine`` receives.
+
+    States are pairs of a state of the operator and a mark for each row, so that identities are known
+    whatever the values of the states are.
+    """
+
+    def __init__(self, aggregator: Aggregator) -> None:
+        super().__init__()
+        self.aggregator = aggregator
+        self.identities = 0
+
+    def combine(self, left: State, right: State) -> State:
+        (left, marked), (right, also) = left, right
+        self.identities += int(marked.sum() + also.sum())
+        return self.aggregator.combine(left, right), torch.zeros_like(marked)
+
+    def identity(self, like: State) -> State:
+        state, mark = like
+        return self.aggregator.identity(state), torch.ones_like(mark)
+
+    @staticmethod
+    def leaves(leaves: State) -> State:
+        """Mark leaves ``(B, N, ...)`` as no identities."""
+        x = flatten(leaves)[0][0]
+        return leaves, torch.zeros(x.shape[:2], dtype=torch.int64, device=x.device)
 
 
 Measured = tuple[list[dict[str, Any]], list[Finding]]
@@ -81,7 +105,7 @@ def check_counts(
 
     Args:
         subject: An aggregator or a model; a copy of it is used.
-        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T)``.
+        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T, *token)``.
         lengths: Where to count, each at most ``N`` or ``T``; left out, ``N``, ``N // 2``, ``N // 4``, ...
         work: The largest exponent of work that passes; left out, it is told for information.
         memory: The same for what is stored.
@@ -92,7 +116,7 @@ def check_counts(
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         measure: Callable[[Any, Any, list[int]], Measured]
         measure = _count_aggregator if of_aggregator else _count_model
-        table, findings = measure(replica(subject), inputs, lengths)
+        table, findings = measure(_frozen(replica(subject)), own(inputs), lengths)
     costs = {
         "work": (work, [row["flops"] or row.get("merges") for row in table]),
         "memory": (memory, [row["stored"] for row in table]),
@@ -109,6 +133,15 @@ def check_counts(
 assert_counts = asserting(check_counts)
 
 
+def _frozen(twin: Any) -> Any:
+    """Let no tensor of a copy require gradients: torch's counter cannot hook views of one made without."""
+    parameters = twin.parameters() if isinstance(twin, nn.Module) else ()
+    for x in (*parameters, *loose(twin)):
+        if x.is_leaf:
+            x.requires_grad = False
+    return twin
+
+
 def _check_lengths(lengths: Sequence[int] | None, longest: int) -> list[int]:
     chosen = sorted({longest >> k for k in range(longest.bit_length())} if lengths is None else set(lengths))
     if not chosen or chosen[0] < 1 or chosen[-1] > longest:
@@ -117,7 +150,8 @@ def _check_lengths(lengths: Sequence[int] | None, longest: int) -> list[int]:
 
 
 def _count_aggregator(aggregator: Aggregator, leaves: State, lengths: list[int]) -> Measured:
-    counting = CountingAggregator(aggregator, mark=True)
+    marking = _Marking(aggregator)
+    counting, leaves = CountingAggregator(marking), marking.leaves(leaves)
     batch = flatten(leaves)[0][0].shape[0]
     counters, stored, pushed, odd = [Counter.empty(counting, _leaf(leaves, 0))], [0], [0], 0
     for t in range(lengths[-1]):
@@ -145,7 +179,7 @@ def _count_aggregator(aggregator: Aggregator, leaves: State, lengths: list[int])
         Finding.equals("merges besides the formula", more, 0),
         Finding.equals("batched calls beyond the formula", deeper, 0),
         Finding.equals("counts whose roots are not their bits", odd, 0),
-        Finding.equals("merges with an identity", counting.identities, 0),
+        Finding.equals("merges with an identity", marking.identities, 0),
     ]
 
 
@@ -198,15 +232,3 @@ def _leaf(leaves: State, place: int) -> State:
 
 def _span(leaves: State, start: int, stop: int) -> State:
     return tree_map(lambda x: x[:, start:stop], leaves)
-
-
-def _mark(x: Tensor) -> float | int:
-    if x.dtype == torch.bool:
-        return 0
-    return torch.nan if x.is_floating_point() or x.is_complex() else torch.iinfo(x.dtype).min
-
-
-def _marked(state: State) -> int:
-    """Count the rows that hold nothing but marks."""
-    marked = [x != x if math.isnan(_mark(x)) else x == _mark(x) for x in flatten(state)[0]]
-    return int(torch.stack([x.unsqueeze(-1).flatten(1).all(1) for x in marked]).all(0).sum())

@@ -5,18 +5,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from scannable.scans import Counter, State, reference, scan
 from scannable.scans._tree import flatten, tree_map, unflatten
 from scannable.testing._report import Finding, Report, Value, asserting, worst
 from scannable.testing._subject import (
+    TINY,
     Piece,
     Subject,
+    apart,
     cast,
     check_states,
     check_tokens,
     describe,
+    explaining_dtypes,
+    finite,
     is_aggregator,
     read,
     relative,
@@ -71,25 +76,30 @@ def check_duality(
     the parallel form, and no error larger than 1e-4 of the largest value. A parallel error under 1e-7 of the
     largest value counts as 1e-7, since below one unit in the last place the ratio is noise over
     noise. The predictions of a model must be those of float64, but where its two best logits are
-    closer than 1e-6 of the largest.
+    closer than 1e-6 of the largest; where its tokens are not ids, nothing is predicted.
+
+    ``combine`` must not write into its operands: the forms share them, and each would then read what
+    another has left. And an operator that amplifies rounding, such as one that divides by small
+    differences, can fail in float32 though all forms agree in float64: they round in different places.
 
     Args:
         subject: An aggregator or a model.
-        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T)``. Long enough for several chunks and
+        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T, *token)``. Long enough for several chunks and
             not a multiple of one, or there is little to check.
         gradients: Whether to compare, in float64 with random cotangents, the gradients of parameters
             and leaves as well.
         seed: Of the random pieces and cotangents.
 
     Raises:
-        TypeError: If the subject is neither an aggregator nor a model, or the tokens are no integers.
-        ValueError: If the inputs are empty or have another rank.
+        TypeError: If the subject is neither an aggregator nor a model, or the tokens are no numbers.
+        ValueError: If the inputs are empty or have too few dimensions.
     """
     forms: Forms = _aggregator_forms if is_aggregator(subject) else _model_forms
     tensors = check_states(inputs) if forms is _aggregator_forms else [check_tokens(inputs)]
-    floating = forms is _model_forms or any(x.is_floating_point() for x in tensors)
+    floating = forms is _model_forms or any(map(_differentiable, tensors))
+    predicting = forms is _model_forms and not tensors[0].is_floating_point()
     double = replica(subject, torch.float64)
-    with torch.no_grad():
+    with torch.no_grad(), explaining_dtypes(subject):
         exact = dict(forms(double, cast(inputs, torch.float64), seed))
         single: dict[str, Form] = {}
         if floating:
@@ -100,7 +110,7 @@ def check_duality(
         ]
         for row, name in zip(table, single, strict=False):
             row |= _errors(single[name], single["parallel"], exact["parallel"])
-            if forms is _model_forms:
+            if predicting:
                 row["predictions"] = _other_predictions(single[name], exact["parallel"])
     findings = _verdict(table)
     if gradients:
@@ -141,7 +151,7 @@ def _cut(pieces: list[Piece], length: int) -> list[Piece]:
     return kept
 
 
-def _model_forms(model: Any, tokens: Tensor, seed: int) -> Iterator[tuple[str, Form]]:
+def _model_forms(model: Any, tokens: Shaped[Tensor, "B T *token"], seed: int) -> Iterator[tuple[str, Form]]:
     """Yield the logits by each way of reading, the parallel form first."""
     length = tokens.shape[1]
     yield "parallel", (list(range(length)), [model(tokens)])
@@ -198,8 +208,8 @@ def _errors(form: Form, parallel: Form, truth: Form) -> dict[str, Value]:
     for x, y, true, whole in zip(
         _at(form, places), _at(parallel, places), _at(truth, places), truth[1], strict=True
     ):
-        scale = whole.double().abs().max().clamp_min(torch.finfo(torch.float64).tiny)
-        here, there = ((z.double() - true).abs() / scale for z in (x, y))
+        scale = finite(whole).abs().max().clamp_min(TINY)
+        here, there = (apart(z, true).abs() / scale for z in (x, y))
         rms.append(float(here.square().mean().sqrt()))
         ratios.append(rms[-1] / max(float(there.square().mean().sqrt()), ROUNDING))
         largest.append(float(here.max()))
@@ -213,7 +223,7 @@ def _other_predictions(form: Form, truth: Form) -> int:
     places = sorted(set(form[0]) & set(truth[0]))
     (logits,), (true,) = _at(form, places), _at(truth, places)
     best = true.topk(min(2, true.shape[-1]), dim=-1).values
-    clear = best[..., 0] - best[..., -1] > TIE * truth[1][0].abs().max()
+    clear = best[..., 0] - best[..., -1] > TIE * finite(truth[1][0]).abs().max()
     return int((clear & (logits.argmax(-1) != true.argmax(-1))).sum())
 
 
@@ -238,14 +248,14 @@ def _verdict(table: list[dict[str, Value]]) -> list[Finding]:
 def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> float:
     """Measure how far the gradients of any form are from the parallel form's, over all inputs to the loss."""
     tensors, structure = flatten(inputs)
-    tensors = [x.detach().requires_grad_() if x.is_floating_point() else x for x in tensors]
+    tensors = [x.detach().requires_grad_() if _differentiable(x) else x for x in tensors]
     sources = [x for x in tensors if x.requires_grad]
     if isinstance(subject, nn.Module):
         sources += [x for x in subject.parameters() if x.requires_grad]
     found = dict(forms(subject, unflatten(tensors, structure), seed))
     truth = found["parallel"]
     generator = torch.Generator().manual_seed(seed)
-    cotangents = [torch.randn(x.shape, generator=generator, dtype=torch.float64) for x in truth[1]]
+    cotangents = [torch.randn(_real(x).shape, generator=generator, dtype=torch.float64) for x in truth[1]]
     weights = truth[0], [c.to(x.device) for c, x in zip(cotangents, truth[1], strict=True)]
     distances = []
     for form in found.values():
@@ -253,7 +263,7 @@ def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> 
         gradients = []
         for outputs in (_at(form, places), _at(truth, places)):
             pairs = zip(outputs, _at(weights, places), strict=True)
-            loss = torch.stack([(x * weight).sum() for x, weight in pairs if x.is_floating_point()]).sum()
+            loss = torch.stack([(_real(x) * weight).sum() for x, weight in pairs if _differentiable(x)]).sum()
             if not loss.requires_grad:
                 return float("inf")
             found_here = torch.autograd.grad(
@@ -262,3 +272,12 @@ def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> 
             gradients.append(torch.cat([g.flatten() for g in found_here]))
         distances.append(relative(*gradients))
     return worst(distances)
+
+
+def _differentiable(x: Tensor) -> bool:
+    return x.is_floating_point() or x.is_complex()
+
+
+def _real(x: Tensor) -> Tensor:
+    """See complex numbers as pairs of real ones."""
+    return torch.view_as_real(x) if x.is_complex() else x

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from scannable.scans import State, scan
@@ -16,6 +16,7 @@ from scannable.testing._subject import (
     check_states,
     check_tokens,
     describe,
+    explaining_dtypes,
     furthest,
     is_aggregator,
     read,
@@ -37,15 +38,15 @@ def check_causal(model: SequenceModel, tokens: Tensor, *, places: int = 32) -> R
 
     Args:
         model: The model; a copy of it in float64 is called.
-        tokens: Ids, ``(B, T)``, with at least two different ones among them.
+        tokens: Ids, ``(B, T)``, or vectors, ``(B, T, *token)``, with at least two different ones among them.
         places: How many places to try; all if there are not more, and otherwise spread evenly, together
             with both sides of chunk boundaries if the model has a ``chunk``.
     """
     _model_only(model)
     check_tokens(tokens, length=2)
-    twin = replica(model, torch.float64)
+    twin, tokens = replica(model, torch.float64), cast(tokens, torch.float64)
     table: list[dict[str, Value]] = []
-    with torch.no_grad():
+    with torch.no_grad(), explaining_dtypes(model):
         logits = twin(tokens)
         for t in spread(tokens.shape[1], places, getattr(model, "chunk", None)):
             changed = twin(_with_another(tokens, t))
@@ -72,7 +73,7 @@ def check_batch_independent(subject: Subject, inputs: State) -> Report:
 
     Args:
         subject: An aggregator or a model; a copy of it in float64 is used.
-        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T)``, with ``B >= 2``.
+        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T, *token)``, with ``B >= 2``.
     """
     if is_aggregator(subject):
         check_states(inputs, batch=2)
@@ -83,7 +84,7 @@ def check_batch_independent(subject: Subject, inputs: State) -> Report:
     twin, inputs = replica(subject, torch.float64), cast(inputs, torch.float64)
     batch = flatten(inputs)[0][0].shape[0]
     table: list[dict[str, Value]] = []
-    with torch.no_grad():
+    with torch.no_grad(), explaining_dtypes(subject):
         for name, form in forms.items():
             whole = form(twin, inputs)
             for row in range(batch):
@@ -111,17 +112,16 @@ def _model_only(model: object) -> None:
         )
 
 
-def _with_another(tokens: Int[Tensor, "B T"], place: int) -> Int[Tensor, "B T"]:
+def _with_another(tokens: Shaped[Tensor, "B T *token"], place: int) -> Shaped[Tensor, "B T *token"]:
     """Put another of the tokens that occur at one place of every row."""
-    known = tokens.unique()
+    known, index = tokens.flatten(0, 1).unique(dim=0, return_inverse=True)
     if len(known) < 2:
         raise ValueError(
-            f"Tokens must hold at least two different ids, got only {known.tolist()}; "
-            f"draw them from the model's vocabulary."
+            f"Tokens must hold at least two different ones, got only {known.tolist()}; "
+            f"draw them as the model's input is distributed."
         )
     changed = tokens.clone()
-    index = torch.searchsorted(known, tokens[:, place].contiguous())
-    changed[:, place] = known[(index + 1) % len(known)]
+    changed[:, place] = known[(index.view(tokens.shape[:2])[:, place] + 1) % len(known)]
     return changed
 
 
@@ -140,10 +140,10 @@ def _replace_others(inputs: State, row: int) -> State:
     return tree_map(replace, inputs)
 
 
-def _call(model: SequenceModel, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+def _call(model: SequenceModel, tokens: Shaped[Tensor, "B T *token"]) -> Float[Tensor, "B T V"]:
     return model(tokens)
 
 
-def _stream(model: SequenceModel, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
+def _stream(model: SequenceModel, tokens: Shaped[Tensor, "B T *token"]) -> Float[Tensor, "B T V"]:
     length = tokens.shape[1]
     return read(model, tokens, [("all", (length + 1) // 2), *[("step", 1)] * (length // 2)])[1]

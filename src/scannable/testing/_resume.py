@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Shaped
 from torch import Tensor
 
 from scannable.scans import Aggregator, Counter, State
@@ -17,6 +17,7 @@ from scannable.testing._subject import (
     check_tokens,
     describe,
     is_aggregator,
+    own,
     read,
     replica,
     same,
@@ -34,7 +35,7 @@ def check_resume(subject: Subject, inputs: State, *, places: int = 16) -> Report
 
     Args:
         subject: An aggregator or a model; a copy of it is used, in its own dtype.
-        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T)``.
+        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T, *token)``.
         places: How many places to interrupt at; all if there are not more.
     """
     resume: Callable[[Any, Any, int], dict[str, Value]]
@@ -42,7 +43,7 @@ def check_resume(subject: Subject, inputs: State, *, places: int = 16) -> Report
         length, resume = check_states(inputs)[0].shape[1], _resume_counter
     else:
         length, resume = check_tokens(inputs).shape[1], _resume_stream
-    subject = replica(subject)
+    subject, inputs = replica(subject), own(inputs)
     with torch.no_grad():
         table = tuple(
             {"place": t} | resume(subject, inputs, t)
@@ -122,7 +123,7 @@ def _continue(counter: Counter, leaves: State) -> tuple[State, dict[str, Tensor]
     return [before, prefixes, counter.prefix], counter_tensors(counter)
 
 
-def _resume_stream(model: Any, tokens: Int[Tensor, "B T"], place: int) -> dict[str, Value]:
+def _resume_stream(model: Any, tokens: Shaped[Tensor, "B T *token"], place: int) -> dict[str, Value]:
     past, future = tokens[:, :place], tokens[:, place:]
     rest = future.shape[1]
     head = min(2, rest)

@@ -1,11 +1,13 @@
 """What can be checked, an aggregator or a model, and copies of it that leave the original alone."""
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from scannable.scans import Aggregator, State
@@ -16,6 +18,8 @@ from scannable.testing._report import worst
 @runtime_checkable
 class SequenceModel(Protocol):
     """A model with a parallel form, ``model(tokens)``, and a streaming form; streams are values.
+
+    Tokens are ids, ``(B, T)``, or for a model that mixes vectors, ``(B, T, *token)``.
 
     ``check_resume`` also needs ``stream.tensors() -> dict[str, Tensor]`` and ``model.restore(tensors)``,
     and ``check_counts`` needs ``stream.nbytes``.
@@ -62,12 +66,15 @@ def is_aggregator(subject: object) -> bool:
 
 def check_tokens(tokens: Any, *, batch: int = 1, length: int = 1) -> Tensor:
     """Return the tokens, or say what is wrong with them."""
-    if not isinstance(tokens, Tensor) or tokens.is_floating_point() or tokens.dtype == torch.bool:
+    if not isinstance(tokens, Tensor) or tokens.is_complex() or tokens.dtype == torch.bool:
         got = tokens.dtype if isinstance(tokens, Tensor) else type(tokens).__name__
-        raise TypeError(f"Tokens must be a tensor of integers, got {got}; pass ids, not embeddings.")
-    if tokens.dim() != 2 or tokens.shape[0] < batch or tokens.shape[1] < length:
+        raise TypeError(
+            f"Tokens must be a tensor of integers or floating-point numbers, got {got}; "
+            f"pass ids, or what the model takes in their place."
+        )
+    if tokens.dim() < 2 or tokens.shape[0] < batch or tokens.shape[1] < length:
         raise ValueError(
-            f"Tokens must have shape (B, T) with B >= {batch} and T >= {length} for this law, "
+            f"Tokens must have shape (B, T) or (B, T, *token) with B >= {batch} and T >= {length} for this law, "
             f"got {tuple(tokens.shape)}; pass more of them."
         )
     return tokens
@@ -98,17 +105,59 @@ def replica(subject: Any, dtype: torch.dtype | None = None) -> Any:
     if isinstance(twin, nn.Module):
         twin.eval()
         if dtype is not None:
-            twin._apply(lambda x: x.to(dtype) if x.is_floating_point() else x)
+            twin._apply(lambda x: x.to(_dtype_for(x, dtype)))
     return twin
 
 
+def own(state: State) -> State:
+    """Copy a state, so that an operator that writes into its operands does not reach the caller's."""
+    return tree_map(lambda x: x.detach().clone(), state)
+
+
 def cast(state: State, dtype: torch.dtype) -> State:
-    """Give the floating-point tensors of a state another dtype."""
-    return tree_map(lambda x: x.to(dtype) if x.is_floating_point() else x, state)
+    """Copy a state, and give its floating-point and complex tensors the precision of ``dtype``."""
+    return tree_map(lambda x: x.detach().to(_dtype_for(x, dtype), copy=True), state)
+
+
+def _dtype_for(x: Tensor, dtype: torch.dtype) -> torch.dtype:
+    if x.is_complex():
+        return dtype.to_complex()
+    return dtype if x.is_floating_point() else x.dtype
+
+
+@contextmanager
+def explaining_dtypes(subject: Any) -> Iterator[None]:
+    """Add to an error what may be behind it: tensors of the subject whose dtype a copy cannot change."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        dtypes = sorted({str(x.dtype) for x in loose(subject) if x.is_floating_point() or x.is_complex()})
+        if not dtypes or not re.search("dtype|scalar type|float|double|complex", str(error).lower()):
+            raise
+        raise TypeError(
+            f"{type(subject).__name__} must compute in the dtype of what it is given, but it holds tensors in "
+            f"{', '.join(dtypes)} that this law cannot cast, and failed; make it an nn.Module with them as "
+            f"parameters or buffers, or take the dtype of the states. It failed with: {error}"
+        ) from error
+
+
+def loose(subject: Any) -> list[Tensor]:
+    """List the tensors that ``replica`` leaves in their dtype: attributes that no module has registered."""
+    owners = list(subject.modules()) if isinstance(subject, nn.Module) else [subject]
+    held: list[Any] = []
+    for owner in owners:
+        tree_map(held.append, _attributes(owner))
+    inside = [p for x in held if isinstance(x, nn.Module) for p in (*x.parameters(), *x.buffers())]
+    return [x for x in held if isinstance(x, Tensor)] + inside
+
+
+def _attributes(owner: Any) -> dict[str, Any]:
+    registered = ("_parameters", "_buffers", "_modules") if isinstance(owner, nn.Module) else ()
+    return {name: x for name, x in getattr(owner, "__dict__", {}).items() if name not in registered}
 
 
 def read(
-    model: Any, tokens: Tensor, pieces: Sequence[Piece], stream: Any = None
+    model: Any, tokens: Shaped[Tensor, "B T *token"], pieces: Sequence[Piece], stream: Any = None
 ) -> tuple[list[int], Float[Tensor, "B n V"], Any]:
     """Stream tokens piece by piece.
 
@@ -129,13 +178,29 @@ def read(
     return places, torch.cat(found, 1), stream
 
 
+TINY = torch.finfo(torch.float64).tiny
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return the values in double precision, real or complex."""
+    return x.detach().to(torch.complex128 if x.is_complex() else torch.float64)
+
+
+def finite(x: Tensor) -> Tensor:
+    """Return the values in double precision, 0 for what is not finite, to measure their scale."""
+    x = wide(x)
+    return x.where(x.isfinite(), 0)
+
+
+def apart(x: Tensor, y: Tensor) -> Tensor:
+    """Subtract in double precision; equal infinities are not apart, and neither are two NaNs."""
+    x, y = wide(x), wide(y)
+    return (x - y).where((x != y) & ~(x.isnan() & y.isnan()), 0)
+
+
 def relative(got: Tensor, expected: Tensor) -> float:
-    """Measure the distance in units of what was expected, both by norm."""
-    got, expected = (
-        x.detach().to(torch.complex128 if x.is_complex() else torch.float64) for x in (got, expected)
-    )
-    tiny = torch.finfo(torch.float64).tiny
-    return float((got - expected).norm() / expected.norm().clamp_min(tiny))
+    """Measure the distance in units of what was expected, both by norm; infinities have no part in the units."""
+    return float(apart(got, expected).norm() / finite(expected).norm().clamp_min(TINY))
 
 
 def furthest(got: State, expected: State) -> float:

@@ -27,7 +27,12 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any])
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
     metadata = {"format": str(FORMAT), "facts": text, "checksum": _checksum(copies, text)}
     with replacing(path) as partial:
-        save_file(copies, partial, metadata)
+        try:
+            save_file(copies, partial, metadata)
+        except SafetensorError as error:
+            raise OSError(
+                f"{path} must be a file that can be written, got {error}; make room, or choose another folder."
+            ) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -3,15 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-import torch
-
 from scannable.models import ModelConfig, TransformerPSMConfig
 from scannable.tasks import WordProblemConfig
 from scannable.training._curriculum import Curriculum, CurriculumConfig
+from scannable.training._device import named
 from scannable.training._optim import OptimiserConfig
 
 Precision = Literal["float32", "bfloat16"]
 Place = Literal["cpu", "device"]
+
+FREE = ("time_limit", "log_every", "save_every", "tensorboard")
+"""Fields that decide when a run stops and what it says, but no weight: they may change when it is taken up again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class RunConfig:
         if self.optimiser.warmup > self.steps:
             raise ValueError(
                 f"The warm-up must end within the run, got optimiser.warmup={self.optimiser.warmup} and "
-                f"steps={self.steps}; shorten it or train for longer."
+                f"steps={self.steps}; lower optimiser.warmup to {self.steps} or less, or raise steps."
             )
         if self.save_every < 0 or (self.time_limit is not None and not self.time_limit > 0):
             raise ValueError(
@@ -74,11 +76,5 @@ class RunConfig:
         ):
             if value not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {value!r}; choose one of these.")
-        try:
-            torch.device(self.device)
-        except RuntimeError as error:
-            raise ValueError(
-                f"device must be a name that torch knows, such as cpu or cuda, got {self.device!r}; "
-                f"choose one of these."
-            ) from error
+        named(self.device)
         Curriculum.begin(self.curriculum, self.task.shortest, self.task.longest)

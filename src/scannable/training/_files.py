@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,16 @@ from typing import Any
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it takes the place of ``path`` once it is safely on the disk.
 
-    Whatever goes wrong, ``path`` keeps its old content.
+    Whatever goes wrong, ``path`` keeps its old content. Who may read it is what the umask says.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
+        partial.unlink(missing_ok=True)
+        partial.touch()
+        mode = stat.S_IMODE(partial.stat().st_mode)
         yield partial
+        # Whoever wrote it may have made a file of its own, as safetensors does, that nobody else can read.
+        partial.chmod(mode)
         _flush(partial, os.O_RDWR)
         partial.replace(path)
         if os.name == "posix":

@@ -10,7 +10,7 @@ from torch import nn
 from scannable.models import build
 from scannable.tasks import WordProblem
 from scannable.training._checkpoint import FORMAT, load_weights, read_tensors, weights, write_tensors
-from scannable.training._config import RunConfig
+from scannable.training._config import FREE, RunConfig
 from scannable.training._files import read_json, write_json
 from scannable.training._record import differences, from_json, to_json
 
@@ -25,11 +25,14 @@ CONFIG, MODEL, CHECKPOINT, METRICS = (
 def claim(folder: Path, config: RunConfig) -> None:
     """Make the folder of a run, or make sure that it is the folder of this very run.
 
+    Fields that decide no weight may differ; ``settle`` writes them down.
+
     Raises:
         ValueError: If it belongs to another config, or holds files of something else.
+        OSError: If it cannot be made.
     """
     if (folder / CONFIG).exists():
-        found = differences(to_json(read_config(folder)), to_json(config))
+        found = differences(_deciding(read_config(folder)), _deciding(config))
         if found:
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             raise ValueError(
@@ -45,8 +48,20 @@ def claim(folder: Path, config: RunConfig) -> None:
         raise ValueError(
             f"{folder} must be empty or hold a run, got {strangers[:3]} and no {CONFIG}; choose another folder."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_config(folder, config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_config(folder, config)
+    except OSError as error:
+        raise OSError(
+            f"{folder} must be a folder that can be made and written, got {error.strerror or error}; "
+            f"choose another place for the run."
+        ) from error
+
+
+def settle(folder: Path, config: RunConfig) -> None:
+    """Let a claimed folder hold this very config."""
+    if read_config(folder) != config:
+        _write_config(folder, config)
 
 
 def read_config(folder: Path | str) -> RunConfig:
@@ -86,6 +101,7 @@ def save(
     """
     folder = Path(folder)
     claim(folder, config)
+    settle(folder, config)
     write_model(model, config, folder, dtype=dtype)
 
 
@@ -95,6 +111,18 @@ def write_model(
     """Write the weights into a folder that was claimed."""
     kept = {name: x.to(dtype) if dtype and x.is_floating_point() else x for name, x in weights(model).items()}
     write_tensors(folder / MODEL, kept, {"config": to_json(config)})
+
+
+def read_model(model: nn.Module, config: RunConfig, folder: Path) -> None:
+    """Read what ``write_model`` wrote into a model of the same config.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is truncated, damaged, foreign, or of another model; the error names it.
+    """
+    tensors, facts = read_tensors(folder / MODEL)
+    check_origin(folder / MODEL, facts, config, ("task", "model"))
+    load_weights(model, tensors, folder / MODEL)
 
 
 def load(folder: Path | str, *, device: torch.device | str = "cpu") -> tuple[nn.Module, RunConfig]:
@@ -108,10 +136,8 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> tuple[nn.
     """
     folder = Path(folder)
     config = read_config(folder)
-    tensors, facts = read_tensors(folder / MODEL)
-    check_origin(folder / MODEL, facts, config, ("task", "model"))
     model = fresh_model(config)
-    load_weights(model, tensors, folder / MODEL)
+    read_model(model, config, folder)
     return model.to(device).eval(), config
 
 
@@ -147,6 +173,11 @@ def check_origin(path: Path, facts: Any, config: RunConfig, parts: tuple[str, ..
             f"{path} must be of the run that {CONFIG} beside it describes, got one of another model or run, which "
             f"differs in {'; '.join(found[:3])}; put the two files of one run together."
         )
+
+
+def _deciding(config: RunConfig) -> dict[str, Any]:
+    """Write what decides the weights as JSON."""
+    return {name: value for name, value in to_json(config).items() if name not in FREE}
 
 
 def _write_config(folder: Path, config: RunConfig) -> None:

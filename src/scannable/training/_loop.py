@@ -18,7 +18,8 @@ from typing import Any, Literal
 import torch
 
 from scannable.training._config import RunConfig
-from scannable.training._folder import CHECKPOINT, METRICS, MODEL, claim
+from scannable.training._device import available
+from scannable.training._folder import CHECKPOINT, METRICS, MODEL, claim, settle
 from scannable.training._log import Event, Log, Report
 from scannable.training._run import Run
 
@@ -53,15 +54,19 @@ def train(config: RunConfig, folder: Path | str, *, report: Report | None = None
 
     Args:
         config: The run.
-        folder: A new or empty folder, or that of a run of the same config; one that is over is not touched.
+        folder: A new or empty folder, or that of a run of the same config. What decides no weight may differ:
+            ``time_limit``, ``log_every``, ``save_every`` and ``tensorboard`` are those of the latest call, so a run
+            that its time limit stopped goes on with a larger one. One that is over is not touched, except that a
+            model file that is lost or damaged is written again from the checkpoint.
         report: Called with every event, between steps.
 
     Raises:
         ValueError: If the folder belongs to something else, or its checkpoint is damaged; nothing is overwritten.
+        OSError: If the folder cannot be made or written.
         FloatingPointError: If the loss or a weight is no longer finite.
         KeyboardInterrupt: On Ctrl-C, after a checkpoint.
     """
-    folder, device = Path(folder), _available(config.device)
+    folder, device = Path(folder), available(config.device)
     claim(folder, config)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _patient() as interrupted:
         run = Run(config, folder)
@@ -72,6 +77,11 @@ def train(config: RunConfig, folder: Path | str, *, report: Report | None = None
                 f"{folder} must hold no model, or also the checkpoint it came with, got {MODEL} and no {CHECKPOINT}; "
                 f"choose another folder, or restore the checkpoint."
             )
+        stopped = _stop(run)
+        if stopped is not None and run.saved_step >= 0:
+            run.mend()
+            return _result(run, stopped)
+        settle(folder, config)
         board = folder / "tensorboard" if config.tensorboard else None
         with Log(folder / METRICS, run.step, tensorboard=board) as log:
             return _loop(run, log, report or _ignore, interrupted)
@@ -97,6 +107,10 @@ def _loop(run: Run, log: Log, report: Report, interrupted: Callable[[], bool]) -
         raise
     if run.step > run.saved_step:
         run.save()
+    return _result(run, stopped)
+
+
+def _result(run: Run, stopped: Stop) -> Result:
     return Result(
         folder=run.folder,
         stopped=stopped,
@@ -139,16 +153,6 @@ def _patient() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if noted.is_set():
         raise KeyboardInterrupt
-
-
-def _available(name: str) -> torch.device:
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device must be one of this machine, which has {torch.cuda.device_count()} CUDA devices, "
-            f"got {name!r}; use cpu or another number."
-        )
-    return device
 
 
 def _ignore(event: Event) -> None:

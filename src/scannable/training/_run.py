@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from scannable.tasks import WordProblem, loss
 from scannable.training._checkpoint import load_weights, read_tensors, weights, write_tensors
-from scannable.training._config import RunConfig
+from scannable.training._config import FREE, RunConfig
 from scannable.training._curriculum import Curriculum
 from scannable.training._evaluate import evaluate
-from scannable.training._folder import CHECKPOINT, check_origin, fresh_model, write_model
+from scannable.training._folder import CHECKPOINT, check_origin, fresh_model, read_model, write_model
 from scannable.training._log import Check, Event, Progress
 from scannable.training._optim import optimiser, rate
 from scannable.training._record import to_json
@@ -79,6 +79,13 @@ class Run:
         write_model(self.model, self.config, self.folder)
         self.saved_step = self.step
 
+    def mend(self) -> None:
+        """Write the model by itself again if its file is lost or cannot be read."""
+        try:
+            read_model(fresh_model(self.config), self.config, self.folder)
+        except (FileNotFoundError, ValueError):
+            write_model(self.model, self.config, self.folder)
+
     def restore(self) -> None:
         """Go on from the folder's checkpoint.
 
@@ -87,7 +94,7 @@ class Run:
         """
         path = self.folder / CHECKPOINT
         tensors, facts = read_tensors(path)
-        check_origin(path, facts, self.config, tuple(to_json(self.config)))
+        check_origin(path, facts, self.config, tuple(x for x in to_json(self.config) if x not in FREE))
         own = {f"model.{name}" for name in weights(self.model)}
         kept = {name: x for name, x in tensors.items() if name.startswith("model.")}
         load_weights(self.model, {name.removeprefix("model."): x for name, x in kept.items()}, path)

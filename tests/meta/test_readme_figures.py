@@ -1,0 +1,52 @@
+"""Every figure in the README is read from the JSON file that a command made."""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def result(name):
+    return json.loads((ROOT / "docs/results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def rows():
+    """Write the rows of the README's table again."""
+    demo, scan = result("demo"), result("scan")
+    seeds = [result(f"s5-seed{seed}")["variants"][0] for seed in range(4)]
+    kept = {(row["model"], row["form"], row["length"]): row["final_error"] for row in demo["evaluations"]}
+    longest = demo["lengths"]["compared"][-1]
+    psm, decoder = (kept[model, "streaming", longest] for model in ("psm", "decoder"))
+    assert psm == kept["psm", "parallel", longest]
+    stream = {model: demo["streams"][model][-1]["bytes"] for model in ("psm", "decoder")}
+    wrong = sum(round(row["stream"]["error"] * row["stream"]["length"]) for row in seeds)
+    main = next(row for row in scan["against"] if row["shape"] == [4, 512, 256])
+    least = min(row["speedup"] for row in scan["against"])
+    memory = scan["memory"][0]
+    return [
+        f"| final-position error at {longest:,} tokens, trained on up to {demo['lengths']['trained']} | "
+        f"{psm:.1%} (decoder of the same size: {decoder:.1%}) | `make demo` | `demo.json` |",
+        f"| what a stream keeps after {longest:,} tokens | "
+        f"{stream['psm']:,} bytes (decoder: {stream['decoder']:,}) | `make demo` | `demo.json` |",
+        f"| errors in streams of {seeds[0]['stream']['length']:,} tokens, trained on up to 18, {len(seeds)} seeds | "
+        f"{wrong} | `scannable reproduce s5` | `s5-seed*.json` |",
+        f"| scan with a free `combine`, beside a two-layer attention aggregator's bare calls | "
+        f"{scan['overhead']['overhead']:.1%} | `scannable bench scan` | `scan.json` |",
+        f"| scan against torch's generic `associative_scan`, forward and backward, (4, 512, 256) | "
+        f"{main['speedup']:.2f} times faster, at least {least:.2f} from N = 8 to 65,536 | "
+        f"`scannable bench scan` | `scan.json` |",
+        f"| peak memory against the same at N = 8,192, recomputed in blocks | {memory['blocks_ratio']:.2f} of its "
+        f"peak, {1 / memory['blocks_speedup']:.0f} times its time | `scannable bench scan` | `scan.json` |",
+    ]
+
+
+def test_the_readme_shows_what_was_measured():
+    for row in rows():
+        assert row in README
+
+
+def test_the_results_meet_what_the_readme_claims_in_words():
+    demo = result("demo")
+    assert demo["passed"]
+    assert demo["one_function"]

@@ -36,6 +36,16 @@ def check_config(config: Any) -> None:
         )
 
 
+def check_chunk(chunk: int) -> None:
+    """Refuse chunks of no tokens.
+
+    Raises:
+        ValueError: If ``chunk`` is less than one.
+    """
+    if chunk < 1:
+        raise ValueError(f"A chunk needs at least one token, got chunk={chunk}; raise it.")
+
+
 def check_tokens(tokens: Tensor, like: Tensor) -> Tensor:
     """Return tokens ``(B, T, *token)`` whose token shape, device and, for vectors, dtype are as in ``like``.
 

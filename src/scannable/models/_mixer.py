@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from scannable.models._check import check_chunk
 from scannable.models._prefix_scannable import PrefixScannable
 from scannable.modules import Transformer, TransformerAggregator, TransformerInference, VectorEncoder
 from scannable.scans import Aggregator
@@ -35,6 +36,7 @@ class PrefixScannableMixer(PrefixScannable):
         def stack(layers: int) -> Transformer:
             return Transformer(width, heads, layers, slots=2 * chunk, dropout=dropout)
 
+        check_chunk(chunk)
         encoder = VectorEncoder()
         inference = TransformerInference(encoder, stack(layers), nn.Identity(), prefix_slots=chunk)
         merge = TransformerAggregator(stack(1)) if aggregator is None else aggregator

@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from scannable.models._check import as_sequence, check_batch, check_reading, check_tokens
+from scannable.models._check import as_sequence, check_batch, check_chunk, check_reading, check_tokens
 from scannable.models._stream import Stream
 from scannable.modules import Inference
 from scannable.scans import Aggregator, Counter, State, scan
@@ -48,8 +48,7 @@ class PrefixScannable(nn.Module):
         recompute: bool = False,
     ) -> None:
         super().__init__()
-        if chunk < 1:
-            raise ValueError(f"A chunk needs at least one token, got chunk={chunk}; raise it.")
+        check_chunk(chunk)
         if not isinstance(inference, Inference):
             raise TypeError(
                 f"inference must be a modules.Inference, got {type(inference).__name__}; derive from it, and write "

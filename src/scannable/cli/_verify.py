@@ -24,7 +24,7 @@ MEANINGS = {
     "identity": "identity(like) must return a state of the form of `like`, and always the same one.",
     "associativity": "For information: a scan does not need it, since the brackets are part of the definition.",
     "duality": "The two forms must be one function. If they differ, combine keeps something between calls, mixes rows, "
-    "draws random numbers, or rounds by the size of the batch.",
+    "draws random numbers, writes into its operands, or rounds by the size of the batch.",
     "causality": "An output may depend on earlier tokens only. If it does not, look at the attention mask.",
     "batch independence": "A row must not depend on the others. Look for means or norms over the first axis.",
     "counts": "Merges must be those of the formula, and none with an identity.",

@@ -18,8 +18,17 @@ def tree_map(function: Callable[..., Any], state: State, *others: State) -> Stat
     return _pytree.tree_map(function, state, *others)
 
 
+# The commonest structures, a tensor and a short tuple of tensors, need no walk through the pytree.
+_ALONE = _pytree.tree_structure(0)
+_TUPLES = [_pytree.tree_structure((0,) * count) for count in range(5)]
+
+
 def flatten(state: State) -> tuple[Tensors, Any]:
     """Take a state apart into its tensors and its structure."""
+    if isinstance(state, Tensor):
+        return [state], _ALONE
+    if type(state) is tuple and 0 < len(state) < len(_TUPLES) and all(isinstance(x, Tensor) for x in state):
+        return list(state), _TUPLES[len(state)]
     tensors, structure = _pytree.tree_flatten(state)
     if not tensors or not all(isinstance(x, Tensor) for x in tensors):
         kinds = sorted({type(x).__name__ for x in tensors}) or "nothing"
@@ -32,6 +41,10 @@ def flatten(state: State) -> tuple[Tensors, Any]:
 
 def unflatten(tensors: Tensors, structure: Any) -> State:
     """Put a state together again."""
+    if structure is _ALONE:
+        return tensors[0]
+    if len(tensors) < len(_TUPLES) and structure is _TUPLES[len(tensors)]:
+        return tuple(tensors)
     return _pytree.tree_unflatten(tensors, structure)
 
 
@@ -80,7 +93,7 @@ def check_leaves(leaves: State) -> tuple[Tensors, Any]:
 def check_alike(what: str, got: State, tensors: Tensors, structure: Any, cure: str) -> Tensors:
     """Take ``got`` apart if it has the form of the given state, or say how it differs."""
     found, found_structure = flatten(got)
-    if found_structure != structure:
+    if found_structure is not structure and found_structure != structure:
         raise ValueError(f"{what} must have the structure {structure}, got {found_structure}; {cure}.")
     for x, y in zip(found, tensors, strict=True):
         if x.shape != y.shape or x.dtype != y.dtype or x.device != y.device:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from scannable.experiments import BenchScanConfig, _bench_scan, bench_scan
+from scannable.experiments._timing import peak_bytes
 
 SMALL = {
     "repeats": 1,
@@ -56,7 +57,7 @@ def test_peak_memory_counts_what_is_held_at_once():
             torch.empty(1000)
         return torch.empty(1000), torch.empty(1000)
 
-    assert _bench_scan._peak(run) == pytest.approx(2 * size, abs=256)
+    assert peak_bytes(run) == pytest.approx(2 * size, abs=256)
 
 
 @pytest.mark.parametrize(

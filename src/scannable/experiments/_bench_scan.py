@@ -1,18 +1,16 @@
 """What ``scan`` costs: beside bare calls of an attention aggregator, and against torch's own scan."""
 
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._higher_order_ops import associative_scan
-from torch.profiler import ProfilerActivity, profile
 
 from scannable.experiments._measure import environment
+from scannable.experiments._timing import in_turn, peak_bytes, threads
 from scannable.modules import Transformer, TransformerAggregator
 from scannable.scans import merges, scan
 
@@ -102,7 +100,7 @@ def bench_scan(config: BenchScanConfig, *, progress: Progress | None = None) -> 
         RuntimeError: If an output or a gradient differs from the peer's; then nothing is timed.
     """
     say = progress or (lambda _: None)
-    with _threads(config.threads):
+    with threads(config.threads):
         say(f"overhead of a scan of {config.length} chunks")
         overhead = _overhead(config)
         against = []
@@ -169,7 +167,7 @@ def _overhead(config: BenchScanConfig) -> dict[str, Any]:
         for left, right in operands:
             aggregator.combine(left, right)
 
-    ours, theirs = _in_turn(config, config.overhead_repeats, lambda: scan(free, leaves), bare)
+    ours, theirs = in_turn(config.sample_seconds, config.overhead_repeats, lambda: scan(free, leaves), bare)
     return {
         "shape": list(leaves.shape),
         "dtype": "float32",
@@ -183,7 +181,7 @@ def _overhead(config: BenchScanConfig) -> dict[str, Any]:
 def _against(config: BenchScanConfig, shape: tuple[int, int, int]) -> dict[str, Any]:
     case = _Case(config, shape)
     case.verify()
-    times = _in_turn(config, config.repeats, case.ours, case.recomputed, case.theirs)
+    times = in_turn(config.sample_seconds, config.repeats, case.ours, case.recomputed, case.theirs)
     ours, recomputed, theirs = times
     return {
         "shape": list(shape),
@@ -200,8 +198,8 @@ def _memory(config: BenchScanConfig, shape: tuple[int, int, int]) -> dict[str, A
     case = _Case(config, shape)
     case.verify()
     runs = case.ours, case.recomputed, case.in_blocks, case.theirs
-    ours, recomputed, in_blocks, theirs = (_peak(run) for run in runs)
-    seconds, their_seconds = _in_turn(config, config.repeats, case.in_blocks, case.theirs)
+    ours, recomputed, in_blocks, theirs = (peak_bytes(run) for run in runs)
+    seconds, their_seconds = in_turn(config.sample_seconds, config.repeats, case.in_blocks, case.theirs)
     return {
         "shape": list(shape),
         "dtype": "float32",
@@ -260,52 +258,3 @@ def _demand(holds: bool, what: str) -> None:
             f"A benchmark verifies before it times, but {what} is not what it should be; "
             f"run the tests of scannable.scans first."
         )
-
-
-def _in_turn(config: BenchScanConfig, repeats: int, *runs: Callable[[], object]) -> list[list[float]]:
-    """Time the runs one after another, ``repeats`` times; seconds a call, one list for each run."""
-    calls = []
-    for run in runs:
-        run()
-        start = time.perf_counter()
-        run()
-        calls.append(max(1, round(config.sample_seconds / (time.perf_counter() - start))))
-    samples: list[list[float]] = [[] for _ in runs]
-    for _ in range(repeats):
-        for run, count, seconds in zip(runs, calls, samples, strict=True):
-            start = time.perf_counter()
-            for _ in range(count):
-                run()
-            seconds.append((time.perf_counter() - start) / count)
-    return samples
-
-
-def _peak(run: Callable[[], object]) -> int:
-    """Return the most bytes that tensors held at once during a run, above what was held before.
-
-    Torch's CPU allocator reports every allocation and release to the profiler, those inside kernels and
-    inside the backward pass too; their running sum is exact, where resident memory depends on the
-    process's history. Leaves and cotangents are there before and do not count; outputs and gradients do.
-    """
-    run()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as record:
-        run()
-    assert record.profiler is not None
-    trace = record.profiler.kineto_results
-    assert trace is not None
-    events = [event for event in trace.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()  # pyrefly: ignore[missing-attribute]  (left out of the stubs)
-        peak = max(peak, held)
-    return peak
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

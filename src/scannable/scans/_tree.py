@@ -1,4 +1,4 @@
-"""States as pytrees: the only file that touches torch's pytree, and where states are checked."""
+"""States as pytrees: how the scans take them apart, and where states are checked."""
 
 from collections.abc import Callable
 from typing import Any

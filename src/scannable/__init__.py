@@ -1,7 +1,9 @@
 """Prefix-scannable sequence models: trained in parallel over a tree, streamed in logarithmic memory."""
 
-from scannable import testing
+from scannable import affine, testing
 from scannable.models import (
+    AffineLanguageModel,
+    AffineLanguageModelConfig,
     Decoder,
     DecoderConfig,
     PrefixScannable,
@@ -13,6 +15,8 @@ from scannable.models import (
 from scannable.scans import Aggregator, Counter, scan
 
 __all__ = [
+    "AffineLanguageModel",
+    "AffineLanguageModelConfig",
     "Aggregator",
     "Counter",
     "Decoder",
@@ -22,6 +26,7 @@ __all__ = [
     "Stream",
     "TransformerPSM",
     "TransformerPSMConfig",
+    "affine",
     "scan",
     "testing",
 ]

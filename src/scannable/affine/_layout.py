@@ -32,9 +32,7 @@ class Layout:
         self.steps = [sum(count > rank for count in counts) for rank in range(max(counts, default=0))]
         ends = torch.tensor(lengths).cumsum(0)
         of_rank = [torch.tensor(self.order[:n]) for n in self.steps]
-        firsts = [
-            (ends - torch.tensor(lengths))[some] + rank * size for rank, some in enumerate(of_rank)
-        ]
+        firsts = [(ends - torch.tensor(lengths))[some] + rank * size for rank, some in enumerate(of_rank)]
         places = torch.cat(firsts)[:, None] + torch.arange(size)
         inside = places < torch.cat([ends[some] for some in of_rank])[:, None]
         # Padding reads a row of zeros behind the last token.

@@ -191,9 +191,7 @@ def _wide(*inputs: Tensor | None) -> torch.dtype:
     return torch.float64 if any(x is not None and x.dtype == torch.float64 for x in inputs) else torch.float32
 
 
-def _first(
-    state: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
-) -> Tensor:
+def _first(state: Tensor | None, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     if state is None:
         return torch.zeros(shape, dtype=dtype, device=device)
     check_state(state, shape, dtype, device)

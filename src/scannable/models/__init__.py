@@ -1,7 +1,9 @@
 """Models: Enc + Agg + Inf, the Transformer-PSM, the mixer layer and the baseline."""
 
+from scannable.models._affine import AffineLanguageModel, AffineLanguageModelConfig
 from scannable.models._build import MODELS, ModelConfig, build
 from scannable.models._decoder import Decoder, DecoderConfig
+from scannable.models._generate import generate
 from scannable.models._mixer import PrefixScannableMixer
 from scannable.models._prefix_scannable import PrefixScannable
 from scannable.models._stream import Stream
@@ -9,6 +11,8 @@ from scannable.models._transformer_psm import TransformerPSM, TransformerPSMConf
 
 __all__ = [
     "MODELS",
+    "AffineLanguageModel",
+    "AffineLanguageModelConfig",
     "Decoder",
     "DecoderConfig",
     "ModelConfig",
@@ -18,4 +22,5 @@ __all__ = [
     "TransformerPSM",
     "TransformerPSMConfig",
     "build",
+    "generate",
 ]

@@ -28,6 +28,8 @@ def check_config(config: Any) -> None:
             raise ValueError(f"dropout must be at least 0 and less than 1, got {value}; it is a share.")
         if field.name in ("norm", "logit_scale", "temperature") and not (value is None or value > 0):
             raise ValueError(f"{field.name} must be above zero, got {value}; raise it.")
+    if not hasattr(config, "heads"):
+        return
     multiple = config.heads * (2 if config.positions == "rotary" else 1)
     if config.width % multiple:
         raise ValueError(

@@ -1,13 +1,15 @@
 """The baseline: a GPT-2-style decoder of the same blocks, whose stream grows with every token."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from scannable.models._check import as_sequence, check_batch, check_config, check_reading, check_tokens
+from scannable.models._generate import generate
 from scannable.models._head import Head
 from scannable.models._stream import Stream
 from scannable.modules import Positions, TokenEncoder, Transformer
@@ -97,6 +99,10 @@ class Decoder(nn.Module):
         read, cache = self.stack.extend(stream.cache, self.embed(tokens))
         stream = replace(stream, count=stream.count + tokens.shape[1], cache=cache)
         return self.head(read if logits == "all" else read[:, -1]), stream
+
+    def generate(self, prompt: Int[Tensor, "B T"], **options: Any) -> Iterator[Int[Tensor, " B"]]:
+        """Yield tokens that go on from the prompt; options are those of ``models.generate``."""
+        return generate(self, prompt, **options)
 
     def restore(self, named: dict[str, Tensor]) -> Stream:
         """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.

@@ -1,7 +1,8 @@
 """Enc + Agg + Inf: one model in two forms, parallel over a tree and streaming with a counter."""
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Shaped
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from scannable.models._check import as_sequence, check_batch, check_chunk, check_reading, check_tokens
+from scannable.models._generate import generate
 from scannable.models._stream import Stream
 from scannable.modules import Inference
 from scannable.scans import Aggregator, Counter, State, scan
@@ -134,6 +136,10 @@ class PrefixScannable(nn.Module):
             output, stream = self._read_within(stream, tokens[:, length - rest :])
             outputs.append(output)
         return (torch.cat(outputs, 1) if logits == "all" else outputs[-1][:, -1]), stream
+
+    def generate(self, prompt: Shaped[Tensor, "B T"], **options: Any) -> Iterator[Shaped[Tensor, " B"]]:
+        """Yield tokens that go on from the prompt; options are those of ``models.generate``."""
+        return generate(self, prompt, **options)
 
     def restore(self, named: dict[str, Tensor]) -> Stream:
         """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.

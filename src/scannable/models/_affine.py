@@ -1,0 +1,178 @@
+"""A language model of affine layers: one row of the family between norms, in a stream of constant size."""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from scannable.affine import ROWS, Implementation, RowState
+from scannable.models._check import as_sequence, check_batch, check_config, check_reading, check_tokens
+from scannable.models._generate import generate
+from scannable.models._head import Head
+from scannable.models._stream import Stream
+from scannable.modules import TokenEncoder, initialise
+
+
+@dataclass(frozen=True, kw_only=True)
+class AffineLanguageModelConfig:
+    """A stack of layers of one row."""
+
+    row: str = "gla"
+    """Which row of the family; `scannable family` lists them."""
+    width: int = 128
+    """Model width."""
+    layers: int = 2
+    """How many there are."""
+    options: dict[str, int | float | bool | str] = field(default_factory=dict)
+    """What the row's layer is made with besides its width, such as heads."""
+    mlp: bool = True
+    """Whether an MLP of four widths follows each layer; Mamba does without."""
+    tied: bool = True
+    """Whether the head's weights are those of the token embedding."""
+    norm: float | None = None
+    """Length of every token vector; free if left out."""
+    logit_scale: float = 1.0
+    """What the head's logits are multiplied with."""
+    dropout: float = 0.0
+    """Share of activations dropped in training."""
+    implementation: Implementation | None = None
+    """Which form runs the recurrence; the device's default if left out."""
+
+    def __post_init__(self) -> None:
+        if self.row not in ROWS:
+            raise ValueError(f"row must be one of {list(ROWS)}, got {self.row!r}.")
+        known = list(inspect.signature(ROWS[self.row]).parameters)[1:]
+        if unknown := sorted(set(self.options) - set(known)):
+            raise ValueError(
+                f"options of {self.row!r} must be among {known}, got {unknown}; leave those out."
+            )
+        check_config(self)
+
+
+class AffineLanguageModel(nn.Module):
+    """A language model whose stream has one size, however long the text.
+
+    Args:
+        config: Its shape.
+        vocabulary: How many tokens there are.
+    """
+
+    def __init__(self, config: AffineLanguageModelConfig, vocabulary: int) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = TokenEncoder(vocabulary, config.width, norm=config.norm)
+        self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, eps=1e-5)
+        self.head = Head(self.embed.tokens, tied=config.tied, scale=config.logit_scale)
+        self.blocks.apply(initialise)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B T"],
+        *,
+        offsets: Sequence[int] | Tensor | None = None,
+        mask: Bool[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, "B T V"]:
+        """Read whole texts.
+
+        Args:
+            tokens: Their tokens.
+            offsets: For texts packed end to end in one row (``B = 1``): where each begins, and where the last ends.
+            mask: False where there is padding, on either side.
+
+        Raises:
+            TypeError: If the tokens have the wrong dtype.
+            ValueError: If they have the wrong shape or device or are out of range, or offsets or mask do not fit.
+        """
+        check_tokens(tokens, self._blank())
+        return self.head(self._read(tokens, None, offsets=offsets, mask=mask)[0])
+
+    def start(self, batch: int = 1) -> Stream:
+        """Begin ``batch`` streams that have read nothing."""
+        check_batch(batch)
+        return Stream(owner=id(self), count=0, batch=batch, cache=None)
+
+    def step(self, stream: Stream, token: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Stream]:
+        """Read one token."""
+        return self.prefill(stream, as_sequence(token))
+
+    def prefill(
+        self, stream: Stream, tokens: Int[Tensor, "B T"], logits: Literal["last", "all"] = "last"
+    ) -> tuple[Float[Tensor, "B *T V"], Stream]:
+        """Read ``T`` tokens; return the ``"last"`` logits, ``(B, V)``, or ``"all"``, ``(B, T, V)``, and the stream.
+
+        Raises:
+            TypeError: If the tokens have the wrong dtype.
+            ValueError: If they have the wrong shape or device or are out of range, the stream is not one of such a
+                model and batch, or the last of no tokens is asked for.
+        """
+        check_tokens(tokens, self._blank())
+        check_reading(stream, tokens, logits, own=stream.owner == id(self))
+        if not tokens.shape[1]:
+            return self(tokens), stream
+        read, cache = self._read(tokens, stream.cache)
+        stream = replace(stream, count=stream.count + tokens.shape[1], cache=cache)
+        return self.head(read if logits == "all" else read[:, -1]), stream
+
+    def generate(self, prompt: Int[Tensor, "B T"], **options: Any) -> Iterator[Int[Tensor, " B"]]:
+        """Yield tokens that go on from the prompt; options are those of ``models.generate``."""
+        return generate(self, prompt, **options)
+
+    def restore(self, named: dict[str, Tensor]) -> Stream:
+        """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.
+
+        Raises:
+            ValueError: If it is not a stream of such a model.
+        """
+        return Stream.from_tensors(named, self._stream_like)
+
+    def _stream_like(self, count: int) -> Stream:
+        """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""
+        stream = self.start()
+        if not count:
+            return stream
+        token = torch.zeros(1, dtype=torch.long, device=self._blank().device)
+        return replace(self.step(stream, token)[1], count=count)
+
+    def _read(
+        self, tokens: Tensor, states: tuple[RowState, ...] | None, **packing: Any
+    ) -> tuple[Tensor, tuple[RowState, ...]]:
+        x, after = self.embed(tokens), []
+        for i, block in enumerate(self.blocks):
+            x, state = block(x, None if states is None else states[i], **packing)
+            after.append(state)
+        return self.norm(x), tuple(after)
+
+    def _blank(self) -> Int[Tensor, "0 0"]:
+        return torch.zeros(0, 0, dtype=torch.long, device=self.embed.tokens.weight.device)
+
+
+class _Block(nn.Module):
+    """A layer and an MLP, each behind a norm and added to the stream."""
+
+    def __init__(self, config: AffineLanguageModelConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.implementation = config.implementation
+        self.layer_norm = nn.RMSNorm(width, eps=1e-5)
+        self.layer = ROWS[config.row](width, **config.options)
+        self.drop = nn.Dropout(config.dropout)
+        self.mlp = (
+            nn.Sequential(
+                nn.RMSNorm(width, eps=1e-5),
+                nn.Linear(width, 4 * width),
+                nn.GELU(approximate="tanh"),
+                nn.Linear(4 * width, width),
+            )
+            if config.mlp
+            else None
+        )
+
+    def forward(self, x: Tensor, state: RowState | None, **packing: Any) -> tuple[Tensor, RowState]:
+        read, state = self.layer(self.layer_norm(x), state, implementation=self.implementation, **packing)
+        x = x + self.drop(read)
+        return (x if self.mlp is None else x + self.drop(self.mlp(x))), state

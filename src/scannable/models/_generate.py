@@ -1,0 +1,72 @@
+"""Generation: tokens one after another, each drawn from what the model says of the text so far."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@torch.no_grad()
+def generate(
+    model: Any,
+    prompt: Int[Tensor, "B T"],
+    *,
+    tokens: int | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[Int[Tensor, " B"]]:
+    """Read the prompt, then yield one token of each text after another, for ever unless ``tokens`` says when to stop.
+
+    Args:
+        model: Anything with ``start``, ``prefill`` and ``step``, in evaluation mode.
+        prompt: ``T >= 1`` tokens of each text.
+        tokens: How many to yield; without end if left out.
+        temperature: Logits are divided by it; 0 takes the likeliest token.
+        top_k: Draw from the so many likeliest tokens only.
+        top_p: Draw from the fewest likeliest tokens only whose probabilities add up to at least this share.
+        generator: What randomness comes from, on the model's device; torch's own if left out.
+
+    Raises:
+        ValueError: If the prompt is empty or an option makes no sense.
+    """
+    if prompt.dim() != 2 or not prompt.shape[1]:
+        raise ValueError(
+            f"A prompt must have shape (B, T >= 1), got {tuple(prompt.shape)}; begin with some token."
+        )
+    if not temperature >= 0 or (top_k is not None and top_k < 1) or not (top_p is None or 0 < top_p <= 1):
+        raise ValueError(
+            f"Drawing needs temperature >= 0, top_k >= 1 and 0 < top_p <= 1, "
+            f"got temperature={temperature}, top_k={top_k}, top_p={top_p}."
+        )
+    logits, stream = model.prefill(model.start(prompt.shape[0]), prompt)
+    while tokens is None or tokens > 0:
+        token = _draw(logits.float(), temperature, top_k, top_p, generator)
+        yield token
+        tokens = None if tokens is None else tokens - 1
+        if tokens != 0:
+            logits, stream = model.step(stream, token)
+
+
+def _draw(
+    logits: Float[Tensor, "B vocabulary"],
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    generator: torch.Generator | None,
+) -> Int[Tensor, " B"]:
+    if temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
+    if top_p is not None:
+        ordered, order = logits.sort(descending=True)
+        shares = ordered.softmax(-1)
+        # A token goes if those before it are enough; the first always stays.
+        enough = shares.cumsum(-1) - shares >= top_p
+        logits = logits.masked_fill(enough.gather(-1, order.argsort(-1)), -torch.inf)
+    return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]

@@ -64,10 +64,10 @@ def check_decay(decay: Tensor, *, always: bool) -> None:
     """
     if torch.compiler.is_compiling() or (decay.device.type != "cpu" and not always) or not decay.numel():
         return
-    largest = decay.detach().max()
-    if largest > 0:
+    above = decay.detach()[decay > 0]
+    if above.numel():
         raise ValueError(
-            f"decay is in log space and must be at most 0, got up to {float(largest):.3g}; "
+            f"decay is in log space and must be at most 0, got up to {float(above.max()):.3g}; "
             f"pass log(gate), for a gate from 0 to 1."
         )
 
@@ -101,7 +101,8 @@ def check_mask(mask: Tensor, batch: int, length: int) -> None:
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or tuple(mask.shape) != (batch, length):
         got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(
-            f"mask must be torch.bool of shape (B, T), here {(batch, length)}, got {got}; True is a token, False padding."
+            f"mask must be torch.bool of shape (B, T), here {(batch, length)}, got {got}; "
+            f"True is a token, False padding."
         )
 
 

@@ -92,8 +92,9 @@ class Carry:
         decay: Tensor | None = None,
         erase: Tensor | None = None,
         read: Read = "after",
+        steps: int = 1,
     ) -> Tensor:
-        """Call ``recurrence`` with this call's state, and keep the one behind it."""
+        """Call ``recurrence`` with this call's state, and keep the one behind it; a token is ``steps`` steps."""
         outputs, self.found["memory"] = recurrence(
             q,
             k,
@@ -102,7 +103,7 @@ class Carry:
             erase=erase,
             state=None if self.state is None else self.state.memory,
             read=read,
-            offsets=self.offsets,
+            offsets=None if self.offsets is None else [steps * offset for offset in self.offsets],
             precision=self.precision,
             implementation=self.implementation,
         )

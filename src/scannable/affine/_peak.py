@@ -1,4 +1,4 @@
-"""A running maximum that decays: the affine recurrence ``m_t = max(fall_t + m_{t-1}, rise_t)`` of the max-plus algebra."""
+"""A running maximum that decays, ``m_t = max(fall_t + m_{t-1}, rise_t)``: affine in the max-plus algebra."""
 
 import torch
 from torch import Tensor

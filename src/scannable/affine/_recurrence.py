@@ -54,7 +54,7 @@ def recurrence(
         k: Keys; with ``erase`` they should have a length of one.
         v: Values.
         decay: In log space, at most zero; for each head, or for each channel of its keys. Minus infinity forgets all.
-        erase: How much of what the state says of ``k_t`` is taken out first, 0 to 1, or up to 2 for negative eigenvalues.
+        erase: How much of what the state says of ``k_t`` is taken out first, 0 to 1; up to 2 for negative eigenvalues.
         state: What the call before returned, ``(B, H, K, V)``; for packed sequences one for each; zero if left out.
         read: ``"before"`` reads ``S_{t-1}`` in place of ``S_t``, as RWKV-6 does.
         offsets: For sequences packed end to end in one row: where each begins, and where the last ends.
@@ -62,7 +62,7 @@ def recurrence(
         precision: ``"inputs"``: products that are only read out are taken of operands in the dtype of the inputs.
             ``"float32"``: none is. States never are.
         implementation: ``"recurrent"``: the definition, a loop over time. ``"tree"``: the generic scan of lifted pairs.
-            ``"chunkwise"``: matrix products inside chunks. ``"fla"``: flash-linear-attention's kernels, where installed.
+            ``"chunkwise"``: matrix products in chunks. ``"fla"``: flash-linear-attention's kernels, where installed.
             Left out: ``default_implementation(q.device)``.
         check: Look at values on any device; on a CPU that is always done.
 
@@ -82,8 +82,6 @@ def recurrence(
     check_inputs(q, k, v, decay, erase)
     batch, length = q.shape[:2]
     lengths = None if offsets is None else check_packed(offsets, batch, length)
-    if decay is not None:
-        check_decay(decay, always=check)
     wide = _wide(q, k, v, decay, erase)
     shape = (batch if lengths is None else len(lengths), q.shape[2], q.shape[3], v.shape[3])
     state = _first(state, shape, wide, q.device)
@@ -95,6 +93,8 @@ def recurrence(
         if decay is not None:
             decay = decay.masked_fill(padding if decay.dim() == 3 else padding[..., None], 0)
         erase = None if erase is None else erase.masked_fill(padding, 0)
+    if decay is not None:
+        check_decay(decay, always=check)
     dtype, before = v.dtype, read == "before"
     product = wide if precision == "float32" else dtype
     with torch.autocast(q.device.type, enabled=False):
@@ -120,12 +120,12 @@ def elementwise(
     write: Float[Tensor, "B T *S"],
     decay: Float[Tensor, "B T *S"],
     *,
-    state: Float[Tensor, "n *S"] | None = None,
+    state: Float[Tensor, " n *S"] | None = None,
     offsets: Sequence[int] | Tensor | None = None,
     mask: Bool[Tensor, "B T"] | None = None,
     implementation: Implementation | None = None,
     check: bool = False,
-) -> tuple[Float[Tensor, "B T *S"], Float[Tensor, "n *S"]]:
+) -> tuple[Float[Tensor, "B T *S"], Float[Tensor, " n *S"]]:
     """Run ``s_t = exp(decay_t) * s_{t-1} + write_t``, entry by entry (S4 with a real diagonal, S6).
 
     Args:
@@ -158,7 +158,6 @@ def elementwise(
         )
     batch, length = write.shape[:2]
     lengths = None if offsets is None else check_packed(offsets, batch, length)
-    check_decay(decay, always=check)
     wide = _wide(write, decay)
     sequences = batch if lengths is None else len(lengths)
     state = _first(state, (sequences, *write.shape[2:]), wide, write.device)
@@ -166,6 +165,7 @@ def elementwise(
         check_mask(mask, batch, length)
         padding = ~mask.view(batch, length, *(1,) * (write.dim() - 2))
         write, decay = write.masked_fill(padding, 0), decay.masked_fill(padding, 0)
+    check_decay(decay, always=check)
     with torch.autocast(write.device.type, enabled=False):
         write, decay = write.to(wide), decay.to(wide)
         if name == "tree":

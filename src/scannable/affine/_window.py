@@ -37,9 +37,7 @@ class Window:
             1 + torch.arange(len(lengths)).repeat_interleave(counts)
         )
         last = ends[:, None] + torch.arange(-reach, 0)
-        self.kept = (
-            self.all[0].index_select(0, last.flatten().to(x.device)).view(-1, *before.shape[1:]).to(dtype)
-        )
+        self.kept = self.all[0].index_select(0, last.flatten().to(x.device)).view(before.shape).to(dtype)
 
     def back(self, lag: int) -> Tensor:
         """Return the token ``lag`` places before each, ``(B, T, D)``."""
@@ -50,5 +48,7 @@ class Window:
 
 def convolve(window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Convolve each channel causally with its own taps ``(D, reach + 1)``, the last of which reads the token itself."""
-    mixed = sum(weight[:, window.reach - lag] * window.back(lag) for lag in range(window.reach + 1))
+    mixed = weight[:, window.reach] * window.back(0)
+    for lag in range(1, window.reach + 1):
+        mixed = mixed + weight[:, window.reach - lag] * window.back(lag)
     return mixed if bias is None else mixed + bias

@@ -1,19 +1,21 @@
 """``scannable train words``: a run in a folder, made or taken up again."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from scannable.cli._terminal import GOOD, Terminal, duration, percent
 from scannable.experiments import RECIPES
+from scannable.models import AffineLanguageModelConfig
+from scannable.models._affine import row_options
 from scannable.training import Check, Event, Progress, RunConfig, train
 from scannable.training._device import available
 from scannable.training._folder import claim
 
-Architecture = Literal["transformer-psm", "decoder"]
+Architecture = Literal["transformer-psm", "decoder", "affine"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class Options:
     """
 
     architecture: Annotated[Architecture, tyro.conf.arg(name="model")] = "transformer-psm"
-    """Which model; the options under --model.* are its own."""
+    """Which model; the options under --model.* are its own, and under --model.options.* those of an affine row."""
     folder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Where the run goes; left out: runs/, and there GROUP-MODEL-SEED."""
     json: bool = False
@@ -33,11 +35,15 @@ class Options:
 
 
 def parse(kind: type[Options], *, args: list[str], config: tuple[Any, ...], **settings: Any) -> Options:
-    """Read the options, those of the chosen model among them."""
-    default = Options(config=RECIPES[_architecture(args)])
-    return tyro.cli(
-        kind, args=args, default=default, config=(*config, tyro.conf.AvoidSubcommands), **settings
+    """Read the options, those of the chosen model and of its row among them."""
+    name = _given(args, "--model")
+    recipe = RECIPES[name if name in get_args(Architecture) else "transformer-psm"]
+    if isinstance(recipe.model, AffineLanguageModelConfig):
+        recipe = replace(recipe, model=_with_row(recipe.model, _given(args, "--model.row")))
+    options = tyro.cli(
+        kind, args=args, default=Options(config=recipe), config=(*config, tyro.conf.AvoidSubcommands), **settings
     )
+    return replace(options, config=_less_defaults(options.config))
 
 
 def run(options: Options, terminal: Terminal) -> bool:
@@ -93,11 +99,34 @@ def _checked(check: Check) -> str:
     )
 
 
-def _architecture(args: list[str]) -> Architecture:
-    """Find the model's name ahead of all else, since it decides which options there are."""
+def _given(args: list[str], name: str) -> str | None:
+    """Find what an option is set to ahead of all else, since it decides which options there are."""
     for place, word in enumerate(args):
-        name, _, value = word.partition("=")
-        if name == "--model":
-            value = value or (args[place + 1] if place + 1 < len(args) else "")
-            return "decoder" if value == "decoder" else "transformer-psm"
-    return "transformer-psm"
+        found, _, value = word.partition("=")
+        if found == name:
+            return value or (args[place + 1] if place + 1 < len(args) else "")
+    return None
+
+
+def _with_row(model: AffineLanguageModelConfig, row: str | None) -> AffineLanguageModelConfig:
+    """Choose a row, and spell out its options, so that each is listed with its default and read as its type."""
+    row = model.row if row is None else row
+    return replace(model, row=row, options=_defaults(row))
+
+
+def _defaults(row: str) -> dict[str, Any]:
+    """Return the row's defaults; those that depend on the width, and so are None, can only be set in Python."""
+    known = {name: one for name, one in row_options(row).items() if one.default is not None}
+    return {
+        name: float(one.default) if one.annotation is float else one.default for name, one in known.items()
+    }
+
+
+def _less_defaults(config: RunConfig) -> RunConfig:
+    """Keep the options that were changed, as a config made in Python would hold them."""
+    model = config.model
+    if not isinstance(model, AffineLanguageModelConfig):
+        return config
+    defaults = _defaults(model.row)
+    changed = {name: value for name, value in model.options.items() if value != defaults.get(name)}
+    return replace(config, model=replace(model, options=changed))

@@ -2,6 +2,7 @@
 
 from scannable.experiments._bench_scan import BenchScanConfig, bench_scan
 from scannable.experiments._demo import RECIPES, DemoConfig, MeasureConfig, demo
+from scannable.experiments._family import FamilyConfig, family_counts, lifted
 from scannable.experiments._s5 import S5Config, products, s5
 from scannable.experiments._stages import Step
 
@@ -9,11 +10,14 @@ __all__ = [
     "RECIPES",
     "BenchScanConfig",
     "DemoConfig",
+    "FamilyConfig",
     "MeasureConfig",
     "S5Config",
     "Step",
     "bench_scan",
     "demo",
+    "family_counts",
+    "lifted",
     "products",
     "s5",
 ]

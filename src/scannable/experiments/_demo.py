@@ -10,7 +10,7 @@ from typing import Any
 
 from scannable.experiments._measure import FORMS, MeasureConfig, duality, environment, evaluated, streamed
 from scannable.experiments._stages import Stages, Step
-from scannable.models import DecoderConfig, TransformerPSMConfig
+from scannable.models import AffineLanguageModelConfig, DecoderConfig, TransformerPSMConfig
 from scannable.tasks import WordProblem, WordProblemConfig
 from scannable.training import (
     CurriculumConfig,
@@ -59,8 +59,17 @@ DECODER = RunConfig(
 
 It would not get past the first stages of a curriculum."""
 
+AFFINE = RunConfig(
+    task=TASK,
+    model=AffineLanguageModelConfig(width=72, layers=2),
+    optimiser=OptimiserConfig(rate=3e-3, warmup=50, schedule="linear", decay=0.1),
+    curriculum=CurriculumConfig(stages=(), every=50, words=512),
+    steps=1500,
+    tokens=2048,
+)
+"""A stack of affine layers in the place of the baseline; which row is an option."""
 
-RECIPES = {"transformer-psm": PSM, "decoder": DECODER}
+RECIPES = {"transformer-psm": PSM, "decoder": DECODER, "affine": AFFINE}
 """What is trained if nothing else is asked for, by the name of the model."""
 
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -43,14 +43,43 @@ class AffineLanguageModelConfig:
     """Which form runs the recurrence; the device's default if left out."""
 
     def __post_init__(self) -> None:
-        if self.row not in ROWS:
-            raise ValueError(f"row must be one of {list(ROWS)}, got {self.row!r}.")
-        known = list(inspect.signature(ROWS[self.row]).parameters)[1:]
+        check_config(self)
+        known = row_options(self.row)
         if unknown := sorted(set(self.options) - set(known)):
             raise ValueError(
-                f"options of {self.row!r} must be among {known}, got {unknown}; leave those out."
+                f"options of {self.row!r} must be among {list(known)}, got {unknown}; leave those out."
             )
-        check_config(self)
+        for name, value in self.options.items():
+            if not _fits(value, known[name].annotation):
+                kind = inspect.formatannotation(known[name].annotation)
+                raise TypeError(f"{name} of {self.row!r} must be of type {kind}, got {value!r}; correct it.")
+        if self.implementation not in (None, *get_args(Implementation)):
+            raise ValueError(
+                f"implementation must be one of {list(get_args(Implementation))}, got {self.implementation!r}; "
+                f"leave it out for the default of the device."
+            )
+        with torch.device("meta"):  # A row that cannot be made says so now, before anything is claimed or built.
+            ROWS[self.row](self.width, **self.options)
+
+
+def row_options(row: str) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a row's layer besides its width.
+
+    Raises:
+        ValueError: If there is no such row.
+    """
+    if row not in ROWS:
+        raise ValueError(f"row must be one of {list(ROWS)}, got {row!r}; `scannable family` shows them.")
+    return dict(list(inspect.signature(ROWS[row]).parameters.items())[1:])
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tell whether a value may stand where a parameter is annotated so; a whole number is a float too."""
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_args(kind):
+        return any(_fits(value, one) for one in get_args(kind))
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 class AffineLanguageModel(nn.Module):

@@ -1,6 +1,7 @@
 """Generation: tokens one after another, each drawn from what the model says of the text so far."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -8,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-@torch.no_grad()
 def generate(
     model: Any,
     prompt: Int[Tensor, "B T"],
@@ -31,8 +31,11 @@ def generate(
         generator: What randomness comes from, on the model's device; torch's own if left out.
 
     Raises:
+        TypeError: If the prompt is no tensor.
         ValueError: If the prompt is empty or an option makes no sense.
     """
+    if not isinstance(prompt, Tensor):
+        raise TypeError(f"A prompt must be a tensor, got {type(prompt).__name__}; make one with torch.tensor.")
     if prompt.dim() != 2 or not prompt.shape[1]:
         raise ValueError(
             f"A prompt must have shape (B, T >= 1), got {tuple(prompt.shape)}; begin with some token."
@@ -42,12 +45,20 @@ def generate(
             f"Drawing needs temperature >= 0, top_k >= 1 and 0 < top_p <= 1, "
             f"got temperature={temperature}, top_k={top_k}, top_p={top_p}."
         )
+    if tokens is not None and tokens < 0:
+        raise ValueError(f"tokens must be at least 0, got {tokens}; leave it out to go on for ever.")
+    return _go_on(model, prompt, tokens, lambda logits: _draw(logits, temperature, top_k, top_p, generator))
+
+
+@torch.no_grad()
+def _go_on(
+    model: Any, prompt: Tensor, tokens: int | None, draw: Callable[[Tensor], Tensor]
+) -> Iterator[Tensor]:
     logits, stream = model.prefill(model.start(prompt.shape[0]), prompt)
-    while tokens is None or tokens > 0:
-        token = _draw(logits.float(), temperature, top_k, top_p, generator)
+    for left in itertools.count() if tokens is None else range(tokens - 1, -1, -1):
+        token = draw(logits.float())
         yield token
-        tokens = None if tokens is None else tokens - 1
-        if tokens != 0:
+        if left or tokens is None:
             logits, stream = model.step(stream, token)
 
 
@@ -60,10 +71,11 @@ def _draw(
 ) -> Int[Tensor, " B"]:
     if temperature == 0:
         return logits.argmax(-1)
-    logits = logits / temperature
+    # Less the largest, so that the others may only underflow.
+    logits = (logits - logits.amax(-1, keepdim=True)) / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
-    if top_p is not None:
+    if top_p is not None and top_p < 1:
         ordered, order = logits.sort(descending=True)
         shares = ordered.softmax(-1)
         # A token goes if those before it are enough; the first always stays.

@@ -122,7 +122,7 @@ def check_counts(
         "memory": (memory, [row["stored"] for row in table]),
     }
     for name, (bound, column) in costs.items():
-        what, exponent = f"{name} exponent", _exponent(lengths, column)
+        what, exponent = f"{name} exponent", fitted_exponent(lengths, column)
         finding = Finding(what=what, measured=exponent)
         findings.append(finding if bound is None else Finding.at_most(what, exponent, bound))
     return Report(
@@ -214,7 +214,7 @@ def _count_model(model: Any, tokens: Tensor, lengths: list[int]) -> Measured:
     return table, findings
 
 
-def _exponent(lengths: list[int], costs: list[Any]) -> float:
+def fitted_exponent(lengths: list[int], costs: list[Any]) -> float:
     """Fit the slope of log(cost) against log(length) over the longer half; NaN if there is no such line."""
     half = min(len(lengths) // 2, max(0, len(lengths) - 2))
     points = [

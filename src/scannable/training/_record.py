@@ -21,6 +21,8 @@ def to_json(config: Any) -> Any:
         return kind | {name: to_json(getattr(config, name)) for name in names}
     if isinstance(config, tuple | list):
         return [to_json(value) for value in config]
+    if isinstance(config, dict):
+        return {name: to_json(value) for name, value in config.items()}
     return config
 
 
@@ -44,6 +46,8 @@ def from_json(kind: Any, value: Any, where: str = "config") -> Any:
         return tuple(
             from_json(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True))
         )
+    if origin is dict:
+        return _plain(get_args(options[1]), value, where)
     if origin is Literal:
         if not isinstance(value, str | int) or value not in options:
             raise _refusal(where, f"one of {options}", value)
@@ -95,6 +99,17 @@ def _choose(options: tuple[Any, ...], value: Any, where: str) -> Any:
         return from_json(named[name], value, where)
     (other,) = (option for option in options if option is not type(None))
     return from_json(other, value, where)
+
+
+def _plain(kinds: tuple[type, ...], value: Any, where: str) -> dict[str, Any]:
+    """Read a dictionary of plain values, whose kinds are told apart strictly: true is no number."""
+    if not isinstance(value, dict):
+        raise _refusal(where, "an object", value)
+    for name, given in value.items():
+        if type(given) not in kinds:
+            names = ", ".join(kind.__name__ for kind in kinds)
+            raise _refusal(f"{where}.{name}", f"one of the types {names}", given)
+    return dict(value)
 
 
 def _refusal(where: str, rule: str, value: Any) -> ValueError:

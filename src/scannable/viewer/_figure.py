@@ -4,7 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib import resources
 from typing import Literal
+
+STYLE = (resources.files("scannable.viewer") / "chart.css").read_text(encoding="utf-8")
+"""The colours and strokes of charts, light and dark."""
 
 WIDTH, HEIGHT = 480, 290
 LEFT, RIGHT, TOP, BOTTOM = 52, 142, 12, 44
@@ -85,6 +89,13 @@ def chart(
         parts += _line(line, [(across(a), up(b)) for a, b in some], some, across, up)
     parts += _labels([(line, up(some[-1][1]), across(some[-1][0])) for line, some in kept if some])
     return "\n".join([*parts, "</svg>"])
+
+
+def standalone(drawn: str) -> str:
+    """Make a chart a file of its own, ``.svg``, with its style and a ground inside."""
+    begin, _, rest = drawn.partition(">")
+    begin = begin.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    return f'{begin}>\n<style>{STYLE}</style>\n<rect class="paper" width="100%" height="100%"/>{rest}\n'
 
 
 def written(value: Number, unit: Unit) -> str:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
-STYLE = (resources.files("scannable.viewer") / "page.css").read_text(encoding="utf-8")
+from scannable.viewer._figure import STYLE as CHARTS
+
+STYLE = CHARTS + (resources.files("scannable.viewer") / "page.css").read_text(encoding="utf-8")
 
 
 def page(title: str, *parts: str) -> str:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scannable.affine._actions import Diagonal
+from scannable.affine._heads import GatedOutput, head_width
 from scannable.affine._layer import Carry, Layer, Row
 
 
@@ -22,9 +23,9 @@ class GLA(Layer):
         name="gla",
         title="GLA",
         action=Diagonal,
-        element="Diag(α_t),  α_t = sigmoid(W x_t)^(1/16)",
-        shift="k_t v_tᵀ",
-        read="S_tᵀ q_t",
+        element="Diag(a_t),  a_t = sigmoid(W x_t)^(1/16)",
+        shift="k_t v_t^T",
+        read="S_t^T q_t",
         reference="Yang et al., arXiv 2312.06635, Section 4",
     )
 
@@ -32,19 +33,16 @@ class GLA(Layer):
         self, width: int, heads: int = 4, *, key_share: float = 0.5, rank: int = 16, slowness: float = 16.0
     ) -> None:
         super().__init__(width)
-        keys = int(width * key_share)
-        self.heads, self.slowness = heads, slowness
-        self.scale = (keys // heads) ** -0.5
+        each, values = head_width(width, heads, key_share), head_width(width, heads)
+        keys = heads * each
+        self.heads, self.slowness, self.scale = heads, slowness, each**-0.5
         self.qk = nn.Linear(width, 2 * keys, bias=False)
         self.v = nn.Linear(width, width, bias=False)
         self.decay = nn.Sequential(nn.Linear(width, rank, bias=False), nn.Linear(rank, keys))
-        self.gate = nn.Linear(width, width, bias=False)
-        self.norm = nn.RMSNorm(width // heads, eps=1e-5)
-        self.out = nn.Linear(width, width, bias=False)
+        self.out = GatedOutput(width, heads, values)
 
     def mix(self, x: Tensor, carry: Carry) -> Tensor:
         q, k = self.qk(x).unflatten(-1, (2, self.heads, -1)).unbind(2)
         v = self.v(x).unflatten(-1, (self.heads, -1))
         decay = F.logsigmoid(self.decay(x).to(carry.wide)).unflatten(-1, (self.heads, -1)) / self.slowness
-        read = carry.recurrence(self.scale * q, k, v, decay=decay)
-        return self.out(self.norm(read).flatten(2) * F.silu(self.gate(x)))
+        return self.out(carry.recurrence(self.scale * q, k, v, decay=decay), x)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scannable.affine._actions import Scalar
+from scannable.affine._heads import GatedOutput, head_width
 from scannable.affine._layer import Carry, Layer, Row
 
 
@@ -24,8 +25,8 @@ class MLSTM(Layer):
         title="mLSTM",
         action=Scalar,
         element="f_t,  f_t = sigmoid(w_f x_t)",
-        shift="i_t k_t v_tᵀ,  i_t = exp(w_i x_t)",
-        read="S_tᵀ q_t / max(|n_tᵀ q_t|, 1)",
+        shift="i_t k_t v_t^T,  i_t = exp(w_i x_t)",
+        read="S_t^T q_t / max(|n_t^T q_t|, 1),  n_t = f_t n_{t-1} + i_t k_t",
         reference="Beck et al., arXiv 2405.04517, Section 2.3",
     )
 
@@ -35,9 +36,7 @@ class MLSTM(Layer):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.gates = nn.Linear(width, 2 * heads, bias=False)
         self.bias = nn.Parameter(torch.cat([torch.full((heads,), -2.0), torch.linspace(3, 6, heads)]))
-        self.gate = nn.Linear(width, width, bias=False)
-        self.norm = nn.RMSNorm(width // heads, eps=1e-5)
-        self.out = nn.Linear(width, width, bias=False)
+        self.out = GatedOutput(width, heads, head_width(width, heads), F.sigmoid)
 
     def mix(self, x: Tensor, carry: Carry) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
@@ -50,4 +49,4 @@ class MLSTM(Layer):
         read = carry.recurrence(q, k, F.pad(v, (0, 1), value=1.0), decay=decay)
         value, norm = read[..., :-1], read[..., -1:]
         value = value / torch.maximum(norm.abs(), (-peak).exp()[..., None].to(norm.dtype))
-        return self.out(self.norm(value).flatten(2) * F.sigmoid(self.gate(x)))
+        return self.out(value, x)

@@ -102,8 +102,7 @@ def everything(given, call=run, *, seed=1, **options):
     outputs, state = call(given, **options)
     generator = torch.Generator().manual_seed(seed)
     cotangents = [
-        torch.randn(x.shape, generator=generator).bfloat16().to(x.device, x.dtype)
-        for x in (outputs, state)
+        torch.randn(x.shape, generator=generator).bfloat16().to(x.device, x.dtype) for x in (outputs, state)
     ]
     gradients = torch.autograd.grad(
         (outputs, state), list(given.values()), cotangents, allow_unused=True, materialize_grads=True

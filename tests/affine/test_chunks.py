@@ -22,49 +22,33 @@ def batch_and_length(lengths):
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_chunks_hold_every_token_once_and_zeros_behind(lengths, size):
     batch, length = batch_and_length(lengths)
-    layout = Layout(batch, length, lengths, size)
+    layout = Layout(batch, length, 2, lengths, size)
     x = torch.arange(1.0, 1 + batch * length * 2).view(batch, length, 2)
     chunks = layout.fold(x)
-    assert chunks.shape == (sum(layout.steps), 2, size)
     assert torch.equal(layout.unfold(chunks), x)
     assert sorted(chunks[chunks != 0].tolist()) == x.flatten().tolist()
-    ends = [len(x) for x in x] if lengths is None else lengths
-    assert sum(layout.steps) == sum(-(-n // size) for n in ends)
+    counts = [-(-n // size) for n in ([length] * batch if lengths is None else lengths)]
+    assert sum(layout.steps) == 2 * sum(counts)
+    assert chunks.shape == (2 * sum(counts), size)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-def test_chunks_of_one_rank_belong_to_the_first_sequences_in_the_order_of_the_loop(lengths):
+def test_rows_of_one_rank_are_those_of_the_first_states_in_the_order_of_the_loop(lengths):
     batch, length = batch_and_length(lengths)
-    layout = Layout(batch, length, lengths, 4)
-    sequences = torch.arange(batch if lengths is None else len(lengths))
-    order = layout.sort(sequences[:, None])
-    assert torch.equal(layout.unsort(order)[:, 0], sequences)
-    of_token = (
-        sequences[:, None].expand(batch, length)
-        if lengths is None
-        else sequences.repeat_interleave(torch.tensor(lengths))[None]
-    )
-    places = torch.cat(
-        [torch.arange(length)] * batch if lengths is None else [torch.arange(n) for n in lengths]
-    )
-    tokens = torch.stack([of_token, places.view(batch, length)], -1)
-    # Rank by rank, the chunks are those of the first so many sequences, and hold their tokens in order.
-    for rank, chunks in enumerate(layout.fold(1 + tokens).split(layout.steps)):
-        for sequence, chunk in zip(order[:, 0].tolist(), chunks.mT.tolist(), strict=False):
-            held = [(s - 1, t - 1) for s, t in chunk if s]
-            assert held == [(sequence, 4 * rank + i) for i in range(len(held))]
+    layout = Layout(batch, length, 2, lengths, 4)
+    ends = [length] * batch if lengths is None else lengths
+    states = torch.arange(2 * len(ends)).view(-1, 2)
+    order = layout.sort(states)
+    assert torch.equal(layout.unsort(order), states)
+    # Each token tells its state and its place in its sequence.
+    of_token = torch.cat([state.expand(n, 2) for state, n in zip(states, ends, strict=True)])
+    places = torch.cat([torch.arange(n) for n in ends])[:, None].expand_as(of_token)
+    tokens = torch.stack([of_token, places], -1).view(batch, length, 2, 2)
+    for rank, rows in enumerate(layout.fold(1 + tokens).split(layout.steps)):
+        for state, row in zip(order.tolist(), rows.tolist(), strict=False):
+            held = [(s - 1, t - 1) for s, t in row if s]
             assert held
-
-
-def test_another_axis_of_heads_changes_nothing():
-    layout = Layout(1, 7, [3, 4], 4)
-    x = torch.randn(1, 7, 2, 5)
-    assert torch.equal(layout.fold(x)[..., 1], layout.fold(x[..., 1]))
-    assert torch.equal(layout.unfold(layout.fold(x)), x)
-
-
-def summed(decay, start, stop):
-    return decay[:, :, start:stop].sum(2)
+            assert held == [(state, 4 * rank + i) for i in range(len(held))]
 
 
 @pytest.mark.parametrize("infinite", [False, True], ids=["finite", "infinite"])
@@ -72,31 +56,34 @@ def summed(decay, start, stop):
 @pytest.mark.parametrize("kind", ["none", "scalar", "diagonal"])
 @pytest.mark.parametrize("size", [1, 2, 8])
 def test_scores_are_products_with_the_decay_of_the_very_segment(size, kind, before, infinite):
-    q, k = torch.randn(2, 3, 2, size, 4).double()
-    decay = -torch.rand(3, 2, size, 4).double()
-    decay = decay[..., 0] if kind == "scalar" else decay
+    q, k = torch.randn(2, 3, size, 4).double()
+    decay = -torch.rand(3, size, 4).double()
     if infinite:
         decay = decay.masked_fill(torch.rand_like(decay) < 0.3, -torch.inf)
-    weighed = weigh(q, k, None if kind == "none" else decay, torch.float64, before=before)
-    per_channel = (
-        (decay[..., None].expand(3, 2, size, 4) if kind == "scalar" else decay) if kind != "none" else 0 * q
-    )
-    for t, s in itertools.product(range(size), repeat=2):
-        read = t - before
-        expected = (q[:, :, t] * summed(per_channel, s + 1, read + 1).exp() * k[:, :, s]).sum(-1)
-        if s > read:
-            expected = torch.zeros_like(expected)
-        assert torch.allclose(weighed.scores[:, :, t, s], expected, rtol=1e-12, atol=1e-14)
+    decay = decay[..., :1].expand_as(decay) if kind == "scalar" else decay
+    gate = torch.ones_like(decay) if kind == "none" else decay.exp()
+    given = {"none": None, "scalar": decay[..., 0], "diagonal": decay}[kind]
+    weighed = weigh(q, k, given, torch.float64, before=before, erasing=True)
+    for reading, x, late in ((weighed.queries, q, before), (weighed.keys, k, False)):
+        for t, s in itertools.product(range(size), repeat=2):
+            between = gate[:, s + 1 : t + 1 - late].prod(1)
+            expected = (x[:, t] * between * k[:, s]).sum(-1) if s <= t - late else torch.zeros(3).double()
+            if reading is weighed.queries or s < t:
+                assert torch.allclose(reading.scores[:, t, s], expected, rtol=1e-12, atol=1e-14)
+        for t in range(size):
+            since = gate[:, : t + 1 - late].prod(1)
+            assert torch.allclose(reading.reads[:, t], since * x[:, t], rtol=1e-12, atol=0)
     for t in range(size):
-        since = summed(per_channel, 0, t + 1 - before).exp()
-        assert torch.allclose(weighed.reads[:, :, t], since * q[:, :, t], rtol=1e-12, atol=0)
-        until = summed(per_channel, t + 1, size).exp()
-        assert torch.allclose(weighed.writes[:, :, t], until * k[:, :, t], rtol=1e-12, atol=0)
+        assert torch.allclose(weighed.writes[:, t], gate[:, t + 1 :].prod(1) * k[:, t], rtol=1e-12, atol=0)
     if kind == "none":
-        assert weighed.kept == ()
+        assert weighed.kept is None
     else:
-        kept = summed(per_channel, 0, size).exp()
-        assert torch.allclose(weighed.kept, kept[..., 0] if kind == "scalar" else kept, rtol=1e-12, atol=0)
+        kept = gate.prod(1)[..., None]
+        assert torch.allclose(weighed.kept, kept[:, :1] if kind == "scalar" else kept, rtol=1e-12, atol=0)
+    alone = weigh(q, k, given, torch.float64, before=before, erasing=False)
+    assert alone.keys is None
+    for got, expected in zip((*alone.queries, alone.writes), (*weighed.queries, weighed.writes), strict=True):
+        assert torch.allclose(got, expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 9])

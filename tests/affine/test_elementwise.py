@@ -241,17 +241,21 @@ def test_the_fast_form_compiles():
 @pytest.mark.gpu
 @pytest.mark.slow
 def test_more_elements_than_32_bits_can_count():
-    length, half = 1 << 21, 1 << 20
+    half, sizes = 1 << 20, (64, 32)
     generator = torch.Generator("cuda").manual_seed(0)
     with torch.no_grad():
-        write = torch.randn(1, length, 64, 32, generator=generator, device="cuda")
+        write, decay = (torch.empty(1, 2 * half, *sizes, device="cuda") for _ in range(2))
         assert write.numel() == 1 << 32
-        decay = torch.rand(1, length, 64, 32, generator=generator, device="cuda").mul_(-0.1)
-        state = torch.zeros(1, 64, 32, device="cuda")
+        given = {
+            "write": write.normal_(generator=generator),
+            "decay": decay.uniform_(-0.1, 0, generator=generator),
+        }
+        states, state = run(given, implementation="chunkwise")
+        last, whole = states[:, -1000:].clone(), state.clone()
+        del states, state
+        state = torch.zeros_like(whole)
         for piece in (slice(half), slice(half, None)):
-            states, state = run({"write": write[:, piece], "decay": decay[:, piece], "state": state})
-        last, state = states[:, -1000:].clone(), state.clone()
-        del states
-        states, whole = run({"write": write, "decay": decay})
-        assert distance(states[:, -1000:], last) <= 1e-5
+            tokens = {name: x[:, piece] for name, x in given.items()}
+            states, state = run(tokens | {"state": state}, implementation="chunkwise")
+        assert distance(last, states[:, -1000:]) <= 1e-5
         assert distance(whole, state) <= 1e-5

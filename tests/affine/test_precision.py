@@ -1,27 +1,55 @@
-"""Rounding of the chunkwise form with bfloat16 inputs, beside that of the definition."""
+"""Rounding of the chunkwise form with bfloat16 inputs, beside that of the definition, both against float64."""
 
 import pytest
 import torch
 
-from affine.cases import KINDS, draw, everything
+from affine.cases import KINDS, draw, everything, run
 
-TIMES = {"inputs": 3.0, "float32": 1.5}
-WAYS = {
-    "recurrent": {"implementation": "recurrent"},
-    "inputs": {"implementation": "chunkwise"},
-    "float32": {"implementation": "chunkwise", "precision": "float32"},
-}
+RECURRENT = {"implementation": "recurrent"}
+PRECISIONS = {"inputs": 3.0, "float32": 1.5}
+"""How much larger the error may be than that of the definition."""
+
+# The gradient of the state is float32 and the definition gives it to one unit in the last place, but it comes from
+# bfloat16 cotangents through the products that "inputs" rounds: an error of that size counts as none.
+FLOORS = {"inputs": lambda x: x.bfloat16().double() - x, "float32": lambda x: 1e-7 * x.abs().max()}
 
 
-def errors(kind, seed, length=257):
-    """Return the RMS error of every tensor by way, against float64 of the same bfloat16 inputs."""
-    drawn = draw(kind, 1, length, 2, 32, 32, dtype=torch.bfloat16, seed=seed)
-    drawn["state"] = drawn["state"].float()
-    drawn["q"] = drawn["q"] / 32**0.5
-    wide = {name: x.double() for name, x in drawn.items()}
-    truth = everything(wide, implementation="recurrent", read=kind.read)
-    found = {way: everything(drawn, read=kind.read, **options) for way, options in WAYS.items()}
-    return {
-        name: {way: float((x[name].double() - true).square().mean().sqrt()) for way, x in found.items()}
-        for name, true in truth.items()
-    }
+def rms(x):
+    return float(x.double().square().mean().sqrt())
+
+
+def realistic(kind, seed=0, length=257):
+    given = draw(kind, 1, length, 2, 32, 32, dtype=torch.bfloat16, seed=seed)
+    return given | {"q": given["q"] / 32**0.5, "state": given["state"].float()}
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_errors_with_bfloat16_inputs_are_those_of_the_definition_up_to_a_factor(kind):
+    given = realistic(kind)
+    wide = {name: x.double() for name, x in given.items()}
+    truth = everything(wide, **RECURRENT, read=kind.read)
+    definition = everything(given, **RECURRENT, read=kind.read)
+    for precision, factor in PRECISIONS.items():
+        found = everything(given, implementation="chunkwise", precision=precision, read=kind.read)
+        for name, true in truth.items():
+            error, allowed = rms(found[name] - true), rms(definition[name] - true)
+            if name == "gradient of state":
+                allowed = max(allowed, rms(FLOORS[precision](true)))
+            assert 0 < error <= factor * allowed, f"{name}, {precision}: {error / allowed:.2f}"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_states_are_never_rounded_to_the_inputs(kind):
+    given = realistic(kind, length=100)
+    states = [run(given, read=kind.read, precision=precision)[1] for precision in PRECISIONS]
+    assert torch.equal(*states)
+    wide = {name: x.float() for name, x in given.items()}
+    assert torch.equal(states[0], run(wide, read=kind.read)[1])
+
+
+@pytest.mark.parametrize("kind", KINDS[::3], ids=str)
+def test_precision_means_nothing_for_inputs_that_are_wide(kind):
+    for dtype in (torch.float32, torch.float64):
+        given = draw(kind, 1, 70, dtype=dtype)
+        one, other = (everything(given, read=kind.read, precision=precision) for precision in PRECISIONS)
+        assert all(torch.equal(other[name], x) for name, x in one.items())

@@ -9,6 +9,7 @@ import torch
 import scannable as sc
 from affine.cases import IMPLEMENTATIONS, RICHEST, draw, draw_elementwise, run
 from agreement import refused
+from scannable.affine import _fla
 
 
 def given(**changes):
@@ -34,8 +35,16 @@ WRONG_SHAPES = {
     "a decay of other heads": ({"decay": zeros(2, 6, 1)}, "decay must have shape", "(2, 6, 1)"),
     "a decay of one channel": ({"decay": zeros(2, 6, 2, 1)}, "decay must have shape", "(2, 6, 2, 1)"),
     "an erase of each channel": ({"erase": zeros(2, 6, 2, 5)}, "erase must have shape", "(2, 6, 2, 5)"),
-    "a state of one row": ({"state": zeros(1, 2, 5, 3)}, "state must have shape (2, 2, 5, 3)", "(1, 2, 5, 3)"),
-    "a transposed state": ({"state": zeros(2, 2, 3, 5)}, "state must have shape (2, 2, 5, 3)", "(2, 2, 3, 5)"),
+    "a state of one row": (
+        {"state": zeros(1, 2, 5, 3)},
+        "state must have shape (2, 2, 5, 3)",
+        "(1, 2, 5, 3)",
+    ),
+    "a transposed state": (
+        {"state": zeros(2, 2, 3, 5)},
+        "state must have shape (2, 2, 5, 3)",
+        "(2, 2, 3, 5)",
+    ),
 }
 
 
@@ -195,10 +204,22 @@ def test_elementwise_has_no_kernels_in_flash_linear_attention():
         run(written(), implementation="fla")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is not None, reason="fla can be imported here")
-def test_without_flash_linear_attention_its_name_is_told():
-    with pytest.raises(ImportError, match=r"flash-linear-attention|fla-core"):
+def test_the_kernels_of_flash_linear_attention_refuse_a_cpu():
+    with refused(
+        ValueError, "implementation='fla' needs a GPU.*got torch.float32 on cpu; choose 'chunkwise'"
+    ):
         run(given(), implementation="fla")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is not None, reason="the kernels can be imported here")
+def test_without_flash_linear_attention_its_name_is_told():
+    q, k, v, state = (
+        x.to("meta", torch.bfloat16) for x in (given()[name] for name in ("q", "k", "v", "state"))
+    )
+    with pytest.raises(
+        ImportError, match=r"needs flash-linear-attention .*pip install .*or choose 'chunkwise'"
+    ):
+        _fla.recurrence(q, k, v, None, None, state, before=False, lengths=None)
 
 
 @pytest.mark.parametrize(

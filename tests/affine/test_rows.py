@@ -1,5 +1,6 @@
 """What every row of the family must do, whatever its gates are."""
 
+import inspect
 import itertools
 import zlib
 
@@ -44,7 +45,17 @@ each_kind = pytest.mark.parametrize(
 def make(row, device="cpu", dtype=torch.float64, width=WIDTH):
     name, options = row
     torch.manual_seed(zlib.crc32(name.encode()))
-    return ROWS[name](width, **options).to(device, dtype)
+    layer = ROWS[name](width, **options)
+    scale_gates(layer, 3)
+    return layer.to(device, dtype)
+
+
+def scale_gates(layer, factor):
+    """Give gates more contrast than they have before training."""
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            if GATES & set(name.split(".")):
+                parameter.mul_(factor)
 
 
 def draw(*shape, device="cpu", seed=1):
@@ -266,6 +277,14 @@ def test_zeros_are_read_without_harm(row, device):
         close(others, found[0])
 
 
+@pytest.mark.parametrize("row", [("linear-attention", {}), ("gated-rfa", {})], ids=lambda row: row[0])
+def test_weights_of_normalised_rows_add_up_to_one(row, device):
+    layer = make(row, device)
+    x = draw(1, 1, WIDTH, device=device).expand(1, 70, WIDTH)
+    expected = layer.out(layer.qkv(x)[..., 2 * WIDTH :])
+    close([layer(x)[0]], [expected], 1e-5)
+
+
 @each_row
 def test_bfloat16_layers_have_float32_states(row, device):
     layer = make(row, device, torch.bfloat16)
@@ -308,10 +327,7 @@ def test_saturated_gates_stay_finite_and_agree(row, side, device):
 @each_row
 def test_hard_gates_stay_finite_and_agree(row, device):
     layer = make(row, device)
-    with torch.no_grad():
-        for name, parameter in layer.named_parameters():
-            if GATES & set(name.split(".")):
-                parameter.mul_(30)
+    scale_gates(layer, 10)
     assert_forms_agree(layer, draw(2, 70, WIDTH, device=device))
 
 
@@ -328,9 +344,9 @@ def assert_forms_agree(layer, x):
 
 @each_kind
 def test_gradients_are_those_of_finite_differences(row, device):
-    layer = make(
-        (row[0], {**row[1], "heads": 2} if "heads" in layer_options(row) else row[1]), device, width=8
-    )
+    name, options = row
+    heads = {"heads": 2} if "heads" in inspect.signature(ROWS[name]).parameters else {}
+    layer = make((name, {**options, **heads}), device, width=8)
     names = [name for name, _ in layer.named_parameters()]
     state = layer(draw(1, 3, 8, device=device))[1]
     peak = state.peak
@@ -348,10 +364,6 @@ def test_gradients_are_those_of_finite_differences(row, device):
     inputs = [draw(1, 5, 8, device=device, seed=2), state.memory, state.window, *layer.parameters()]
     inputs = [None if x is None else x.detach().clone().requires_grad_() for x in inputs]
     assert torch.autograd.gradcheck(read, inputs, fast_mode=True)
-
-
-def layer_options(row):
-    return ROWS[row[0]].__init__.__code__.co_varnames
 
 
 @each_row

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from scannable import affine
 from scannable.training import OptimiserConfig, rate
 from scannable.training._optim import optimiser
 
@@ -39,15 +40,15 @@ def test_a_run_that_is_all_warm_up_never_divides_by_zero():
     assert [rate(config, step, 4) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
 
 
-def test_only_matrices_decay():
-    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.LayerNorm(4))
+def test_only_matrices_decay_and_no_logarithms_of_rates():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 4), nn.LayerNorm(4), affine.S4(4))
     made = optimiser(OptimiserConfig(decay=0.5, rate=0.1), model)
     before = {name: x.clone() for name, x in model.state_dict().items()}
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     made.step()
     for name, x in model.state_dict().items():
-        factor = 1 - 0.05 if x.dim() == 2 else 1
+        factor = 1 - 0.05 if x.dim() == 2 and "A_log" not in name else 1
         torch.testing.assert_close(x, before[name] * factor)
 
 

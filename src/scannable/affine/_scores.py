@@ -1,40 +1,54 @@
 """What a chunk's tokens have to say to each other, and to the states before and behind the chunk.
 
 Between token ``s`` and a later ``t`` lies the decay ``sum of decay_j over s < j <= t``. It is always summed over that
-very segment. A difference of two cumulative sums would be undefined after a decay of minus infinity, and the quotient
-of two cumulative products would overflow long before.
+very segment, or multiplied over it, as gates. A difference of two cumulative sums would be undefined after a decay of
+minus infinity, and the quotient of two cumulative products would overflow long before.
 """
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+
+class Reading(NamedTuple):
+    """What queries, or keys in their place, read.
+
+    Attributes:
+        scores: What token ``t`` reads of token ``s``, ``(R, C, C)``.
+        reads: Queries with the decay since the chunk began, ``(R, C, K)``.
+    """
+
+    scores: Tensor
+    reads: Tensor
 
 
 class Weighed(NamedTuple):
     """A chunk's queries and keys with the decays between them.
 
     Attributes:
-        scores: What token ``t`` reads of token ``s``, zero above the diagonal, ``(R, H, C, C)``.
-        reads: Queries with the decay since the chunk began, ``(R, H, C, K)``.
-        writes: Keys with the decay until the chunk ends, ``(R, H, C, K)``.
-        kept: The decay of the whole chunk as a factor: ``(R, H)``, ``(R, H, K)``, or ``()`` without decay.
+        queries: What is read out; scores are zero above the diagonal.
+        keys: What is erased, if anything is; only scores below the diagonal mean anything.
+        writes: Keys with the decay until the chunk ends, ``(R, C, K)``.
+        kept: The decay of the whole chunk as a factor of the state, ``(R, 1, 1)`` or ``(R, K, 1)``, or None.
     """
 
-    scores: Tensor
-    reads: Tensor
+    queries: Reading
+    keys: Reading | None
     writes: Tensor
-    kept: Tensor | tuple[()]
+    kept: Tensor | None
 
 
 def weigh(
-    q: Float[Tensor, "R H C K"],
-    k: Float[Tensor, "R H C K"],
-    decay: Float[Tensor, "R H C *K"] | None,
+    q: Float[Tensor, "R C K"],
+    k: Float[Tensor, "R C K"],
+    decay: Float[Tensor, "R C *K"] | None,
     product: torch.dtype,
     *,
-    before: bool = False,
+    before: bool,
+    erasing: bool,
 ) -> Weighed:
     """Weigh queries and keys of chunks, of a power of two tokens, with the decays between them.
 
@@ -42,37 +56,34 @@ def weigh(
         q: Queries.
         k: Keys.
         decay: In log space; for each head, for each channel of its keys, or none.
-        product: The dtype in which queries meet keys.
-        before: Whether token ``t`` reads the state before it: neither itself nor its own decay.
+        product: The dtype in which queries meet keys, unless each channel has its decay.
+        before: Whether query ``t`` reads the state before its token: neither that nor its decay.
+        erasing: Whether keys read, too, always with their decay.
     """
     if decay is None:
-        return Weighed(_meet(q, k, product).tril(-before), q, k, ())
-    if decay.dim() == 4:
-        return _by_halves(q, k, decay, product, before)
-    until = decay.cumsum(-1)
-    since = _less_one(until) if before else until
-    between = _between(decay)
+        keys = Reading(_meet(k, k, k.dtype), k) if erasing else None
+        return Weighed(Reading(_meet(q, k, product).tril(-before), q), keys, k, None)
+    if decay.dim() == 3:
+        return _by_halves(q, k, decay.exp(), before, erasing)
+    between, since, until = _between(decay).exp(), decay.cumsum(-1), _behind(decay)
+    keys = Reading(_meet(k, k, k.dtype) * between, since.exp()[..., None] * k) if erasing else None
+    kept = since[:, -1:, None].exp()
     if before:
-        between = torch.cat([torch.full_like(between[..., :1, :], -torch.inf), between[..., :-1, :]], -2)
-    reads, writes = since.exp()[..., None] * q, _behind(decay).exp()[..., None] * k
-    return Weighed(_meet(q, k, product) * between.exp(), reads, writes, until[..., -1].exp())
+        between, since = F.pad(between, (0, 0, 1, -1)), F.pad(since, (1, -1))
+    queries = Reading(_meet(q, k, product) * between, since.exp()[..., None] * q)
+    return Weighed(queries, keys, until.exp()[..., None] * k, kept)
 
 
 def _meet(q: Tensor, k: Tensor, product: torch.dtype) -> Tensor:
     return (q.to(product) @ k.to(product).mT).to(q.dtype)
 
 
-def _less_one(until: Tensor) -> Tensor:
-    """Shift sums up to each token to sums up to the one before it."""
-    return torch.cat([torch.zeros_like(until[..., :1]), until[..., :-1]], -1)
-
-
-def _behind(decay: Tensor) -> Tensor:
+def _behind(decay: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
     """Sum what comes behind each token of the chunk."""
-    return _less_one(decay.flip(-1).cumsum(-1)).flip(-1)
+    return F.pad(decay.flip(-1).cumsum(-1), (1, -1)).flip(-1)
 
 
-def _between(decay: Float[Tensor, "*R C"]) -> Float[Tensor, "*R C C"]:
+def _between(decay: Float[Tensor, "R C"]) -> Float[Tensor, "R C C"]:
     """Sum the decays of tokens ``s + 1`` to ``t`` at ``[t, s]``; minus infinity where ``s > t``."""
     size = decay.shape[-1]
     lower = torch.ones(size, size, dtype=torch.bool, device=decay.device).tril(-1)
@@ -80,31 +91,29 @@ def _between(decay: Float[Tensor, "*R C"]) -> Float[Tensor, "*R C C"]:
     return rows.cumsum(-2).masked_fill(lower.mT, -torch.inf)
 
 
-def _by_halves(q: Tensor, k: Tensor, decay: Tensor, product: torch.dtype, before: bool) -> Weighed:
+def _by_halves(q: Tensor, k: Tensor, gate: Tensor, before: bool, erasing: bool) -> Weighed:
     """Weigh channel by channel: what the second half of a span reads of the first passes through its middle.
 
-    A query has the decay since the middle and a key the decay until it, so the two meet in a matrix product; spans
-    double from single tokens to the chunk, as in the up-sweep of a scan.
+    Readers have the gates since their span began and keys those until theirs ends, so the readers of a second half and
+    the keys of the first meet in a matrix product; spans double from single tokens to the chunk, as in the up-sweep of
+    a scan. Queries and, if they read, keys are readers side by side.
     """
-    total = decay[..., None, :]
-    since = torch.zeros_like(total) if before else total
-    until = torch.zeros_like(total)
-    scores = q.new_zeros(*q.shape[:3], 1, 1) if before else (q * k).sum(-1)[..., None, None]
-    while total.shape[2] > 1:
-        (first, second), (_, query) = _halves(total), _halves(since)
-        (key, _), (old, new) = _halves(until), _halves(scores)
-        size = old.shape[-1]
-        read = query.exp() * q.unflatten(2, (-1, 2, size))[..., 1, :, :]
-        said = key.exp() * k.unflatten(2, (-1, 2, size))[..., 0, :, :]
-        across = _meet(read, said, product)
-        scores = torch.cat([torch.cat([old, torch.zeros_like(old)], -1), torch.cat([across, new], -1)], -2)
-        since = torch.cat([_halves(since)[0], first + query], -2)
-        until = torch.cat([key + second, _halves(until)[1]], -2)
-        total = first + second
-    since, until, total = (x.squeeze(2) for x in (since, until, total))
-    return Weighed(scores.squeeze(2), since.exp() * q, until.exp() * k, total.squeeze(-2).exp())
-
-
-def _halves(spans: Tensor) -> tuple[Tensor, Tensor]:
-    """Part the spans of axis 2 into those that are first halves of longer ones, and second halves."""
-    return spans[:, :, ::2], spans[:, :, 1::2]
+    since, zero = q if before else gate * q, torch.zeros_like(k[..., 0])
+    itself = zero if before else (q * k).sum(-1)
+    readers = torch.stack([since, gate * k] if erasing else [since], 2)
+    scores = torch.stack([itself, zero] if erasing else [itself], 2)
+    (count, width), keys, total = readers.shape[2:], k, gate
+    while total.shape[1] > 1:
+        size = k.shape[1] // total.shape[1]
+        old, new = scores.view(-1, 2, count * size, size).unbind(1)
+        first, second = readers.view(-1, 2, count * size, width).unbind(1)
+        early, late = keys.reshape(-1, 2, size, width).unbind(1)
+        gone, left = total.reshape(len(k), -1, 2, width).unbind(2)
+        across = torch.cat([second @ early.mT, new], -1)
+        scores = torch.cat([F.pad(old, (0, size)), across], 1)
+        readers = torch.stack([first, second * gone.reshape(-1, 1, width)], 1)
+        keys = torch.stack([early * left.reshape(-1, 1, width), late], 1)
+        total = gone * left
+    scores, readers = (x.view(*k.shape[:2], count, -1).unbind(2) for x in (scores, readers))
+    read = [Reading(*one) for one in zip(scores, readers, strict=True)]
+    return Weighed(read[0], read[1] if erasing else None, keys.view_as(k), total.mT)

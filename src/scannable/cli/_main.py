@@ -54,6 +54,10 @@ COMMANDS = {
                 "train the GPT-2-style baseline",
             ),
             (
+                "scannable train words --model affine --model.row deltaproduct --model.options.factors 2",
+                "train a row of the affine family",
+            ),
+            (
                 "scannable train words --time-limit 60 --json > log.jsonl",
                 "one JSON object a line, for a program",
             ),
@@ -71,11 +75,23 @@ COMMANDS = {
             ),
         ),
     ),
+    "family": Command(
+        "show the affine rows, from linear attention to Mamba, or what each costs against length",
+        "_family",
+        (
+            ("scannable family", "their recurrences, how they are read, and where they come from"),
+            ("scannable family --measure", "work, depth and memory against length, in about a minute"),
+        ),
+    ),
     "verify": Command(
-        "check the laws on a trained model, or on a class of your own",
+        "check the laws on a trained model, an affine row, or a class of your own",
         "_verify",
         (
             ("scannable verify runs/s3", "a run: duality, causality, counts, resuming, ..."),
+            (
+                "scannable verify --row mamba2",
+                "a row of the affine family, and that its pairs are associative",
+            ),
             (
                 "scannable verify my.py:MyAggregator --shape 8,16",
                 "your own class, on random states (R, 8, 16)",

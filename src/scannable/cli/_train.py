@@ -28,7 +28,7 @@ class Options:
     architecture: Annotated[Architecture, tyro.conf.arg(name="model")] = "transformer-psm"
     """Which model; the options under --model.* are its own, and under --model.options.* those of an affine row."""
     folder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Where the run goes; left out: runs/, and there GROUP-MODEL-SEED."""
+    """Where the run goes; left out: runs/, and there GROUP-MODEL-SEED, an affine model being called by its row."""
     json: bool = False
     """Print one JSON object a line and nothing else: what happens, and at last the result."""
     config: Annotated[RunConfig, tyro.conf.arg(name="")] = RECIPES["transformer-psm"]
@@ -41,7 +41,11 @@ def parse(kind: type[Options], *, args: list[str], config: tuple[Any, ...], **se
     if isinstance(recipe.model, AffineLanguageModelConfig):
         recipe = replace(recipe, model=_with_row(recipe.model, _given(args, "--model.row")))
     options = tyro.cli(
-        kind, args=args, default=Options(config=recipe), config=(*config, tyro.conf.AvoidSubcommands), **settings
+        kind,
+        args=args,
+        default=Options(config=recipe),
+        config=(*config, tyro.conf.AvoidSubcommands),
+        **settings,
     )
     return replace(options, config=_less_defaults(options.config))
 
@@ -49,7 +53,8 @@ def parse(kind: type[Options], *, args: list[str], config: tuple[Any, ...], **se
 def run(options: Options, terminal: Terminal) -> bool:
     """Train, and say how it goes."""
     config = options.config
-    folder = options.folder or Path("runs") / f"{config.task.group}-{options.architecture}-{config.seed}"
+    name = config.model.row if isinstance(config.model, AffineLanguageModelConfig) else options.architecture
+    folder = options.folder or Path("runs") / f"{config.task.group}-{name}-{config.seed}"
     available(config.device)
     claim(folder, config)
     terminal.say(f"Training in [bold]{folder}[/]; Ctrl-C stops, the same command goes on.")

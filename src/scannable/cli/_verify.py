@@ -1,9 +1,10 @@
-"""``scannable verify``: the laws, on a trained run or on a class of the user's own."""
+"""``scannable verify``: the laws, on a trained run, on a row of the affine family, or on a class of the user's own."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import tyro
@@ -14,11 +15,15 @@ from scannable.cli._stranger import raised
 from scannable.cli._subject import check_shape, find, inputs_for
 from scannable.cli._target import open_run
 from scannable.cli._terminal import BAD, DIM, GOOD, Terminal
+from scannable.experiments import lifted
+from scannable.models import AffineLanguageModel, AffineLanguageModelConfig
+from scannable.models._affine import row_options
 from scannable.scans import Aggregator
 from scannable.tasks import WordProblem
 from scannable.testing import Report
 
-Check = Callable[[], Report]
+WIDTH, VOCABULARY = 32, 16
+"""Of the model that stands for a row."""
 
 MEANINGS = {
     "identity": "identity(like) must return a state of the form of `like`, and always the same one.",
@@ -30,11 +35,24 @@ MEANINGS = {
     "counts": "Merges must be those of the formula, and none with an identity.",
     "resumption": "A saved or forked stream must go on bit by bit. If not, something is kept outside the stream.",
 }
+BRACKETS = "Pairs (E, f) compose maps, so in float64 nothing but rounding may depend on the brackets."
+
+
+class Check(NamedTuple):
+    """A law of some subject."""
+
+    name: str
+    law: Callable[[], Report]
+    meaning: str
+    judged: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Check the laws that make the parallel and the streaming form one function.
+
+    Either of TARGET or of a row of the affine family, which `scannable family` lists: there on a small model of
+    that row with fresh weights, and on the pairs of its recurrence, which must be associative too.
 
     TARGET is a run's folder, the name of a packaged model, or an import path: package.module:Name or file.py:Name, of a
     class that can be made without arguments, or of an object. An aggregator (combine, identity) is checked on random
@@ -42,8 +60,10 @@ class Options:
     ...). A model (start, prefill, step, and a call) likewise, on tokens (batch, length).
     """
 
-    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")]
+    target: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="TARGET")] = None
     """A run's folder, a packaged model such as s5, or an import path."""
+    row: str | None = None
+    """A row of the affine family, such as mamba2, in the place of TARGET."""
     shape: tuple[str, ...] = ("16",)
     """One state without its batch, as in 8,16; several make a tuple of tensors. Only for aggregators without draw."""
     vocabulary: int | None = None
@@ -60,6 +80,12 @@ class Options:
     """Print one JSON object and nothing else."""
 
     def __post_init__(self) -> None:
+        if (self.target is None) == (self.row is None):
+            raise ValueError(
+                f"Give either TARGET or --row, got TARGET={self.target} and row={self.row}; name what is to be checked."
+            )
+        if self.row is not None:
+            row_options(self.row)
         if self.batch < 2 or self.length < 3:
             raise ValueError(
                 f"The laws need batch >= 2 and length >= 3, got batch={self.batch} and length={self.length}."
@@ -77,21 +103,20 @@ def run(options: Options, terminal: Terminal) -> bool:
     """Check every law, print each report, and return whether all that are judged hold."""
     records, broken = [], []
     torch.set_num_threads(1)  # Calls are many and small; more threads would only wait for each other.
-    for law, judged, report in _reports(options, terminal):
-        passed = not judged or (isinstance(report, Report) and report.passed)
-        broken += [] if passed else [law]
-        meaning = MEANINGS[law]
+    for check, report in _reports(options, terminal):
+        passed = not check.judged or (isinstance(report, Report) and report.passed)
+        broken += [] if passed else [check.name]
         if isinstance(report, Report):
-            records.append(report.to_dict() | {"judged": judged, "meaning": meaning})
-            _print(report, judged, meaning, options, terminal)
+            records.append(report.to_dict() | {"judged": check.judged, "meaning": check.meaning})
+            _print(report, check.judged, check.meaning, options, terminal)
         else:
-            records.append(
-                {"law": law, "judged": judged, "passed": False, "meaning": meaning, "error": report}
-            )
+            error = {"law": check.name, "judged": check.judged, "passed": False, "meaning": check.meaning}
+            records.append(error | {"error": report})
             terminal.say(
-                f"[bold]{law}[/]: [{BAD}]could not be checked[/]: {escape(report)}\n[{DIM}]{meaning}[/]\n"
+                f"[bold]{check.name}[/]: [{BAD}]could not be checked[/]: {escape(report)}\n[{DIM}]{check.meaning}[/]\n"
             )
-    terminal.record({"target": options.target, "passed": not broken, "reports": records})
+    subject = {"row": options.row} if options.row else {"target": options.target}
+    terminal.record(subject | {"passed": not broken, "reports": records})
     if broken:
         terminal.say(f"[{BAD}]{len(broken)} of {len(records)} laws do not hold[/]: {', '.join(broken)}.")
     else:
@@ -99,23 +124,21 @@ def run(options: Options, terminal: Terminal) -> bool:
     return not broken
 
 
-def _reports(options: Options, terminal: Terminal) -> Iterator[tuple[str, bool, Report | str]]:
+def _reports(options: Options, terminal: Terminal) -> Iterator[tuple[Check, Report | str]]:
     """Check law by law; what cannot be checked gives the reason."""
-    for law, check in _checks(options).items():
-        judged = law != "associativity"
+    for check in _of_row(options) if options.row else _of_target(options, str(options.target)):
         try:
             if terminal.live:
-                with terminal.console.status(f"checking {law}"):
-                    report: Report | str = check()
+                with terminal.console.status(f"checking {check.name}"):
+                    report: Report | str = check.law()
             else:
-                report = check()
+                report = check.law()
         except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises is told
             report = f"it raised {raised(error)}."
-        yield law, judged, report
+        yield check, report
 
 
-def _checks(options: Options) -> dict[str, Check]:
-    target = options.target
+def _of_target(options: Options, target: str) -> list[Check]:
     subject: Any
     if (":" in target and not Path(target).exists()) or (target.endswith(".py") and Path(target).is_file()):
         subject = find(target)
@@ -131,21 +154,57 @@ def _checks(options: Options) -> dict[str, Check]:
         subject, config = open_run(target)
         generator = torch.Generator().manual_seed(options.seed)
         inputs = WordProblem(config.task).batch(options.batch, options.length, generator).tokens
-    if isinstance(subject, Aggregator):
-        like = torch.utils._pytree.tree_map(lambda x: x[:, 0], inputs)
-        own: dict[str, Check] = {
-            "identity": lambda: testing.check_identity(subject, like),
-            "associativity": lambda: testing.check_associative(subject, inputs),
-        }
-    else:
-        own = {"causality": lambda: testing.check_causal(subject, inputs)}
-    return {
-        **own,
-        "duality": lambda: testing.check_duality(subject, inputs, seed=options.seed),
-        "batch independence": lambda: testing.check_batch_independent(subject, inputs),
-        "counts": lambda: testing.check_counts(subject, inputs),
-        "resumption": lambda: testing.check_resume(subject, inputs),
+    algebra = _algebra(subject, inputs) if isinstance(subject, Aggregator) else []
+    return algebra + _laws(subject, inputs, options.seed)
+
+
+def _of_row(options: Options) -> list[Check]:
+    """Check a small model of a row, and then the pairs that its first layer makes of the same tokens."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(options.seed)
+        config = AffineLanguageModelConfig(row=str(options.row), width=WIDTH)
+        model = AffineLanguageModel(config, options.vocabulary or VOCABULARY).eval()
+    generator = torch.Generator().manual_seed(options.seed)
+    shape = options.batch, options.length
+    tokens = torch.randint(options.vocabulary or VOCABULARY, shape, generator=generator)
+    action, pairs = lifted(model.blocks[0].layer, model.embed(tokens).detach())
+    of_pairs = [
+        *_algebra(action, pairs, judged=True),
+        _named("counts", partial(testing.check_counts, action, pairs)),
+    ]
+    # A stream of a row has one size, whatever it has read.
+    laws = _laws(model, tokens, options.seed, memory=1e-9)
+    return laws + [check._replace(name=f"{check.name} of pairs") for check in of_pairs]
+
+
+def _named(law: str, check: Callable[[], Report]) -> Check:
+    return Check(law, check, MEANINGS[law])
+
+
+def _algebra(subject: Any, leaves: Any, *, judged: bool = False) -> list[Check]:
+    """List the laws of an operator alone; associativity is judged only where it is promised."""
+    like = torch.utils._pytree.tree_map(lambda x: x[:, 0], leaves)
+    associative = partial(testing.check_associative, subject, leaves)
+    return [
+        _named("identity", partial(testing.check_identity, subject, like)),
+        Check("associativity", associative, BRACKETS if judged else MEANINGS["associativity"], judged),
+    ]
+
+
+def _laws(subject: Any, inputs: Any, seed: int, **bounds: float) -> list[Check]:
+    """List the laws of whatever has two forms."""
+    laws: dict[str, Callable[[], Report]] = {
+        "causality": partial(testing.check_causal, subject, inputs),
+        "duality": partial(testing.check_duality, subject, inputs, seed=seed),
+        "batch independence": partial(testing.check_batch_independent, subject, inputs),
+        "counts": partial(testing.check_counts, subject, inputs, **bounds),
+        "resumption": partial(testing.check_resume, subject, inputs),
     }
+    return [
+        _named(law, check)
+        for law, check in laws.items()
+        if law != "causality" or not isinstance(subject, Aggregator)
+    ]
 
 
 def _print(report: Report, judged: bool, meaning: str, options: Options, terminal: Terminal) -> None:

@@ -35,7 +35,7 @@ class FamilyConfig:
     """Model width."""
     heads: int = 4
     """Heads of the attention models; rows keep their own default."""
-    chunk: int = 16
+    chunk: int = 8
     """Tokens in a chunk of the Transformer-PSM."""
     seed: int = 0
     """Decides weights and tokens."""
@@ -122,7 +122,7 @@ def family_counts(
     }
     for name, (shape, bounds) in others.items():
         progress(name)
-        counts = check_counts(_build(shape, config), tokens, lengths=config.lengths, **bounds)
+        counts = check_counts(_build(shape, config), tokens, lengths=config.lengths, streamed=False, **bounds)
         models.append(_entry(name, "", config, counts))
     return {
         "format": 1,
@@ -141,7 +141,7 @@ def _build(shape: ModelConfig, config: FamilyConfig) -> Any:
 
 def _row(name: str, tokens: Tensor, config: FamilyConfig) -> dict[str, Any]:
     model = _build(AffineLanguageModelConfig(row=name, width=config.width, layers=1), config)
-    counts = check_counts(model, tokens, lengths=config.lengths, memory=CONSTANT)
+    counts = check_counts(model, tokens, lengths=config.lengths, memory=CONSTANT, streamed=False)
     block = model.blocks[0]
     with torch.no_grad():
         action, leaves = lifted(block.layer, block.layer_norm(model.embed(tokens)))
@@ -152,7 +152,9 @@ def _row(name: str, tokens: Tensor, config: FamilyConfig) -> dict[str, Any]:
     if isinstance(action, Elementwise):
         for point in entry["points"]:
             point["operations"] += 2 * point["length"] * shift[0, 0].numel()
-        entry["work"] = fitted_exponent(list(config.lengths), [point["operations"] for point in entry["points"]])
+        entry["work"] = fitted_exponent(
+            list(config.lengths), [point["operations"] for point in entry["points"]]
+        )
     entry["passed"] = entry["passed"] and calls.passed and entry["work"] <= WORK
     return entry
 

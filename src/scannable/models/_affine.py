@@ -58,7 +58,8 @@ class AffineLanguageModelConfig:
                 f"implementation must be one of {list(get_args(Implementation))}, got {self.implementation!r}; "
                 f"leave it out for the default of the device."
             )
-        with torch.device("meta"):  # A row that cannot be made says so now, before anything is claimed or built.
+        # A row that cannot be made says so now, before a folder is claimed for it.
+        with torch.random.fork_rng(devices=[]):
             ROWS[self.row](self.width, **self.options)
 
 
@@ -111,7 +112,7 @@ class AffineLanguageModel(nn.Module):
         Args:
             tokens: Their tokens.
             offsets: For texts packed end to end in one row (``B = 1``): where each begins, and where the last ends.
-            mask: False where there is padding, on either side.
+            mask: False where there is padding, on either side; nothing reads it, and its own logits mean nothing.
 
         Raises:
             TypeError: If the tokens have the wrong dtype.

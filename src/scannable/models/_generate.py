@@ -35,7 +35,9 @@ def generate(
         ValueError: If the prompt is empty or an option makes no sense.
     """
     if not isinstance(prompt, Tensor):
-        raise TypeError(f"A prompt must be a tensor, got {type(prompt).__name__}; make one with torch.tensor.")
+        raise TypeError(
+            f"A prompt must be a tensor, got {type(prompt).__name__}; make one with torch.tensor."
+        )
     if prompt.dim() != 2 or not prompt.shape[1]:
         raise ValueError(
             f"A prompt must have shape (B, T >= 1), got {tuple(prompt.shape)}; begin with some token."

@@ -3,6 +3,8 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -90,6 +92,7 @@ def check_counts(
     lengths: Sequence[int] | None = None,
     work: float | None = None,
     memory: float | None = None,
+    streamed: bool = True,
 ) -> Report:
     """Count what both forms cost against length, and compare with the formulas of ``scans``.
 
@@ -109,13 +112,14 @@ def check_counts(
         lengths: Where to count, each at most ``N`` or ``T``; left out, ``N``, ``N // 2``, ``N // 4``, ...
         work: The largest exponent of work that passes; left out, it is told for information.
         memory: The same for what is stored.
+        streamed: Whether to count the operations of a model's streaming form too, which takes longer than all else.
     """
     of_aggregator = is_aggregator(subject)
     longest = (check_states(inputs)[0] if of_aggregator else check_tokens(inputs)).shape[1]
     lengths = _check_lengths(lengths, longest)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         measure: Callable[[Any, Any, list[int]], Measured]
-        measure = _count_aggregator if of_aggregator else _count_model
+        measure = _count_aggregator if of_aggregator else partial(_count_model, streamed=streamed)
         table, findings = measure(_frozen(replica(subject)), own(inputs), lengths)
     costs = {
         "work": (work, [row["flops"] or row.get("merges") for row in table]),
@@ -183,7 +187,7 @@ def _count_aggregator(aggregator: Aggregator, leaves: State, lengths: list[int])
     ]
 
 
-def _count_model(model: Any, tokens: Tensor, lengths: list[int]) -> Measured:
+def _count_model(model: Any, tokens: Tensor, lengths: list[int], *, streamed: bool) -> Measured:
     batch, chunk, counting = tokens.shape[0], getattr(model, "chunk", None), None
     if chunk and isinstance(getattr(model, "aggregator", None), Aggregator):
         counting = CountingAggregator(copy.copy(model.aggregator))
@@ -197,12 +201,13 @@ def _count_model(model: Any, tokens: Tensor, lengths: list[int]) -> Measured:
             merged, calls = counting.take()
             table[-1] |= {"merges": merged // batch, "calls": calls}
     stream, stored = model.start(batch=batch), 0
-    with FlopCounterMode(display=False) as flops:
+    with FlopCounterMode(display=False) if streamed else nullcontext() as flops:
         for start, row in zip([0, *lengths], table, strict=False):
             for t in range(start, row["length"]):
                 _, stream = model.step(stream, tokens[:, t])
                 stored = max(stored, stream.nbytes)
-            row |= {"streamed flops": flops.get_total_flops(), "stored": stored}
+            row |= {"streamed flops": flops.get_total_flops()} if flops else {}
+            row["stored"] = stored
             if counting:
                 row["streamed merges"] = counting.rows // batch
     findings = []

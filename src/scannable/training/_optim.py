@@ -72,11 +72,15 @@ def rate(config: OptimiserConfig, step: int, steps: int) -> float:
 
 
 def optimiser(config: OptimiserConfig, model: nn.Module) -> torch.optim.AdamW:
-    """Make AdamW over the parameters of a model, matrices first."""
-    learned = [p for p in model.parameters() if p.requires_grad]
+    """Make AdamW over the parameters of a model, matrices first.
+
+    Matrices decay, but not logarithms of rates (names that end in ``_log``): towards zero is towards a rate of one.
+    """
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    decayed = [name for name, p in learned.items() if p.dim() >= 2 and not name.endswith("_log")]
     groups = [
-        {"params": [p for p in learned if p.dim() >= 2], "weight_decay": config.decay},
-        {"params": [p for p in learned if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [learned[name] for name in decayed], "weight_decay": config.decay},
+        {"params": [p for name, p in learned.items() if name not in decayed], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

@@ -1,5 +1,6 @@
 """The rows, one file each."""
 
+from scannable.affine._layer import Layer
 from scannable.affine.rows._deltanet import DeltaNet
 from scannable.affine.rows._deltaproduct import DeltaProduct
 from scannable.affine.rows._gated_deltanet import GatedDeltaNet
@@ -16,7 +17,7 @@ from scannable.affine.rows._rwkv6 import RWKV6
 from scannable.affine.rows._s4 import S4
 from scannable.affine.rows._s6 import S6
 
-ROWS = {
+ROWS: dict[str, type[Layer]] = {
     layer.row.name: layer
     for layer in (
         LinearAttention,

@@ -42,7 +42,7 @@ class Mamba(Layer):
         width: int,
         state: int = 16,
         *,
-        expand: float = 2,
+        expand: float = 2.0,
         taps: int = 4,
         rank: int | None = None,
         bias: bool = False,

@@ -44,7 +44,7 @@ class Mamba2(Layer):
         heads: int = 4,
         *,
         state: int = 64,
-        expand: float = 2,
+        expand: float = 2.0,
         groups: int = 1,
         taps: int = 4,
         shortest: float = 0.0,

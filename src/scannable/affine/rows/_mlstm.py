@@ -43,8 +43,9 @@ class MLSTM(Layer):
         enter, forget = (self.gates(x).to(carry.wide) + self.bias.to(carry.wide)).chunk(2, -1)
         forget = F.logsigmoid(forget)
         peak, before = carry.peak(forget, enter)
-        # The maximum is rounded, so it may miss by an ulp what the gate adds up to.
-        decay = (forget + before - peak).clamp(max=0)
+        decay = forget + before - peak
+        # The maximum is rounded, so this may be above zero by an ulp; the gradient is not to be cut off there.
+        decay = decay - decay.detach().clamp(min=0)
         k = k * (k.shape[-1] ** -0.5 * (enter - peak).exp()[..., None]).to(k.dtype)
         read = carry.recurrence(q, k, F.pad(v, (0, 1), value=1.0), decay=decay)
         value, norm = read[..., :-1], read[..., -1:]

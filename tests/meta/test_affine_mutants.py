@@ -1,0 +1,150 @@
+"""Mutants of the fast affine forms: agreement with the definition kills every one."""
+
+import ast
+import copy
+import inspect
+import types
+
+import pytest
+import torch
+
+from affine.cases import (
+    Kind,
+    assert_close,
+    distance,
+    draw,
+    draw_elementwise,
+    everything,
+    offsets_of,
+    run,
+)
+from scannable.affine import _chunkwise, _elementwise, _layout, _recurrence, _scores
+
+OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE}
+
+KINDS = (
+    Kind("none", erase=True, read="after"),
+    Kind("scalar", erase=True, read="after"),
+    Kind("scalar", erase=False, read="before"),
+    *(Kind("diagonal", erase, read) for erase in (False, True) for read in ("after", "before")),
+)
+
+# Statements that choose how fast or with what rounding something goes: changed, they still give the right result.
+FREE = {
+    _chunkwise: ("CHUNK = ", "if longest <= 1 and", "size = min(CHUNK", "if count < len(state)"),
+    _elementwise: ("ENTRIES = ", "wanted = ", "spans = min(", "if spans < 2"),
+    _layout: (),
+    _scores: ("product = k.dtype if erasing",),
+}
+
+
+def changes_of(node):
+    """Yield what a node can become that is wrong but runs."""
+    if isinstance(node, ast.BinOp) and type(node.op) in OTHER:
+        yield ast.BinOp(node.left, OTHER[type(node.op)](), node.right)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        yield node.left
+        yield node.right
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in OTHER:
+        yield ast.Compare(node.left, [OTHER[type(node.ops[0])](), *node.ops[1:]], node.comparators)
+    if isinstance(node, ast.IfExp):
+        yield ast.IfExp(node.test, node.orelse, node.body)
+    called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+    if called in ("exp", "flip", "prod"):
+        yield node.func.value
+    if called in ("tril", "masked_fill"):
+        yield ast.Call(node.func, [ast.BinOp(node.args[0], ast.Sub(), ast.Constant(1)), *node.args[1:]], [])
+        yield node.func.value
+    if isinstance(node, ast.Slice):
+        for name in ("lower", "upper"):
+            bound = getattr(node, name)
+            if bound is not None:
+                moved = copy.copy(node)
+                setattr(moved, name, ast.BinOp(bound, ast.Add(), ast.Constant(1)))
+                yield moved
+
+
+class Changed(ast.NodeTransformer):
+    """Walk the code below statements that are not free, and make one of the changes."""
+
+    def __init__(self, free, index=None):
+        self.free, self.index, self.found = free, index, []
+
+    def visit(self, node):
+        if isinstance(node, ast.stmt) and ast.unparse(node).startswith(self.free or ("\0",)):
+            return node
+        if isinstance(node, ast.FunctionDef):
+            node.body = [self.visit(statement) for statement in node.body]
+            return node
+        for change in changes_of(node):
+            self.found.append(f"line {node.lineno}: {ast.unparse(node)} -> {ast.unparse(change)}")
+            if len(self.found) - 1 == self.index:
+                return ast.copy_location(change, node)
+        return self.generic_visit(node)
+
+
+def mutants_of(module):
+    """Yield what was changed, and the module with that change."""
+    source = inspect.getsource(module)
+    every = Changed(FREE[module])
+    every.visit(ast.parse(source))
+    for index, what in enumerate(every.found):
+        tree = ast.fix_missing_locations(Changed(FREE[module], index).visit(ast.parse(source)))
+        mutant = types.ModuleType(module.__name__)
+        vars(mutant).update({name: x for name, x in vars(module).items() if name.startswith("__")})
+        exec(compile(tree, module.__file__, "exec"), vars(mutant))
+        yield what, mutant
+
+
+def check_recurrences():
+    lengths = [5, 0, 1, 12]
+    assert _chunkwise.Layout(1, sum(lengths), 1, lengths, 4).steps == [3, 2, 1]
+    for kind in KINDS:
+        for given, options in (
+            (draw(kind, 2, 13), {}),
+            (draw(kind, 1, sum(lengths), gates="edges", first=4), {"offsets": offsets_of(lengths)}),
+        ):
+            expected = run(given, implementation="recurrent", read=kind.read, **options)
+            found = run(given, read=kind.read, **options)
+            assert all(distance(x, y) < 1e-10 for x, y in zip(found, expected, strict=True))
+
+
+def check_elementwise(monkeypatch):
+    for entries in (0, 1 << 40):
+        monkeypatch.setitem(_recurrence._elementwise.ENTRIES, "cpu", entries)
+        given = draw_elementwise(1, 11, 2)
+        assert_close(everything(given), everything(given, implementation="recurrent"))
+        given = {name: x.requires_grad_() for name, x in given.items()}
+        call = lambda *x: run(dict(zip(given, x, strict=True)))  # noqa: E731, B023
+        torch.autograd.gradgradcheck(call, tuple(given.values()), fast_mode=True)
+
+
+def install(monkeypatch, module, mutant):
+    monkeypatch.setattr(_chunkwise, "CHUNK", 4)
+    if module is _elementwise:
+        monkeypatch.setattr(_recurrence, "_elementwise", mutant)
+    elif module is _chunkwise:
+        mutant.CHUNK = 4
+        monkeypatch.setattr(_recurrence, "chunkwise", mutant.chunkwise)
+    else:
+        name = "Layout" if module is _layout else "weigh"
+        monkeypatch.setattr(_chunkwise, name, getattr(mutant, name))
+
+
+@pytest.mark.parametrize("module", FREE, ids=lambda module: module.__name__.rpartition("_")[2])
+def test_mutants_of_the_fast_forms_are_caught(monkeypatch, module):
+    check = (lambda: check_elementwise(monkeypatch)) if module is _elementwise else check_recurrences
+    install(monkeypatch, module, module)
+    check()
+    alive, count = [], 0
+    for what, mutant in mutants_of(module):
+        count += 1
+        with monkeypatch.context() as patch:
+            install(patch, module, mutant)
+            try:
+                check()
+            except Exception:  # noqa: BLE001  a mutant that crashes is caught as well
+                continue
+        alive.append(what)
+    assert count >= 8
+    assert not alive, "\n".join(alive)

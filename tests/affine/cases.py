@@ -1,6 +1,7 @@
 """Inputs of every kind for the affine recurrences, ways to run them with gradients, and how to compare."""
 
 import itertools
+import os
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,9 @@ import torch.nn.functional as F
 
 import scannable as sc
 from scannable.affine._chunkwise import CHUNK
+
+# Without it cuBLAS refuses torch's deterministic mode; it is read at the first product on a GPU.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 IMPLEMENTATIONS = ("recurrent", "tree", "chunkwise")
 FAST = ("tree", "chunkwise")

@@ -42,7 +42,10 @@ def test_every_law_of_a_model_holds_for_every_row(model):
 
 def test_a_stream_has_one_size_after_any_number_of_tokens(model):
     assert_counts(model, draw(1, 16), memory=1e-9, streamed=False)
-    assert model.prefill(model.start(), draw(1, 150))[1].nbytes == model.step(model.start(), draw(1, 1)[0])[1].nbytes
+    assert (
+        model.prefill(model.start(), draw(1, 150))[1].nbytes
+        == model.step(model.start(), draw(1, 1)[0])[1].nbytes
+    )
 
 
 def test_packed_texts_are_read_as_if_each_were_alone(model):

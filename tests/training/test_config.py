@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from scannable.models import DecoderConfig, TransformerPSMConfig
+from scannable.models import AffineLanguageModelConfig, DecoderConfig, TransformerPSMConfig
 from scannable.tasks import WordProblemConfig
 from scannable.training import CurriculumConfig, OptimiserConfig, RunConfig
 from scannable.training._record import differences, from_json, to_json
@@ -18,6 +18,12 @@ CONFIGS = [
         optimiser=OptimiserConfig(schedule="stable", betas=(0.8, 0.9)),
         curriculum=CurriculumConfig(stages=(), stop=True),
     ),
+    RunConfig(
+        model=AffineLanguageModelConfig(
+            row="deltaproduct", width=16, options={"heads": 2, "gated": False}, implementation="tree"
+        )
+    ),
+    RunConfig(model=AffineLanguageModelConfig(row="gla", options={"key_share": 1.0})),
 ]
 
 
@@ -25,14 +31,14 @@ CONFIGS = [
 def test_a_config_survives_json(config):
     written = json.loads(json.dumps(to_json(config)))
     assert from_json(RunConfig, written) == config
-    assert written["model"]["kind"] in ("decoder", "transformer-psm")
+    assert written["model"]["kind"] in ("affine", "decoder", "transformer-psm")
     assert not differences(written, to_json(config))
 
 
 def test_a_missing_field_takes_its_default_but_a_model_must_have_its_name():
     assert from_json(RunConfig, {"steps": 700}) == RunConfig(steps=700)
     with pytest.raises(
-        ValueError, match=r"config\.model\.kind must be one of \['decoder', 'transformer-psm'\]"
+        ValueError, match=r"config\.model\.kind must be one of \['affine', 'decoder', 'transformer-psm'\]"
     ):
         from_json(RunConfig, {"model": {"width": 8}})
 
@@ -68,6 +74,32 @@ def test_a_config_from_outside_is_checked(path, value, words):
     place[name] = value
     with pytest.raises(ValueError, match=words):
         from_json(RunConfig, written)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ([], ValueError, r"config\.model\.options must be an object, got \[\]"),
+        (
+            {"heads": None},
+            ValueError,
+            r"config\.model\.options\.heads must be one of the types int, float, bool, str, got None",
+        ),
+        ({"heads": [2]}, ValueError, r"config\.model\.options\.heads must be one of the types"),
+        ({"heads": True}, TypeError, "heads of 'gla' must be of type int, got True"),
+        ({"tails": 2}, ValueError, r"options of 'gla' must be among .*got \['tails'\]"),
+    ],
+)
+def test_options_of_a_row_from_outside_are_checked(options, error, words):
+    written = to_json(RunConfig(model=AffineLanguageModelConfig()))
+    written["model"]["options"] = options
+    with pytest.raises(error, match=words):
+        from_json(RunConfig, written)
+
+
+def test_changed_options_of_a_row_are_named():
+    old, new = (RunConfig(model=AffineLanguageModelConfig(options={"heads": n})) for n in (2, 4))
+    assert differences(to_json(old), to_json(new)) == ["model.options.heads: 2, now 4"]
 
 
 @pytest.mark.parametrize("field", ["tokens", "steps", "log_every"])

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from scannable.viewer import Axis, Line, chart
+from scannable.viewer import Axis, Line, chart, standalone
 
 
 def drawn(*lines, x=None, y=None, **settings):
@@ -52,3 +52,16 @@ def test_names_cannot_break_out_of_the_drawing():
 def test_a_chart_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one point, got none for 'a chart'"):
         drawn(Line(name="", points=[], tone=0))
+
+
+def test_a_standalone_chart_is_a_file_with_its_style_and_a_ground():
+    svg = ET.fromstring(
+        standalone(
+            chart("a chart", [Line(name="one", points=[(1, 1)], tone=0)], Axis(title=""), Axis(title=""))
+        )
+    )
+    space = "{http://www.w3.org/2000/svg}"
+    style, ground, *_ = svg
+    assert (style.tag, ground.tag) == (f"{space}style", f"{space}rect")
+    assert "prefers-color-scheme: dark" in style.text
+    assert ".tone0" in style.text

@@ -32,7 +32,7 @@ def running_peak(
     """
     batch, length = fall.shape[:2]
     if not length:
-        return rise, rise, first
+        return rise, rise, first.detach()
     counts = torch.tensor([length] * batch if lengths is None else lengths, device=fall.device)
     offsets = None if lengths is None else [0, *counts.cumsum(0).tolist()]
     fallen, risen = scan(_MaxPlus(), (fall, rise.clamp(min=0)), inclusive=True, offsets=offsets)

@@ -52,7 +52,7 @@ def selective(
     outputs, ended = [], []
     for state, *sequence in zip(states, *(x.split(lengths, 1) for x in (u, delta, B, C)), strict=True):
         for block in zip(*(x.split(tokens, 1) for x in sequence), strict=True):
-            output, state = checkpoint(  # noqa: PLW2901  the state goes on from block to block
+            output, state = checkpoint(
                 _block, A, *block, state, use_reentrant=False, preserve_rng_state=False
             )
             outputs.append(output)
@@ -63,6 +63,7 @@ def selective(
 
 def _block(A: Tensor, u: Tensor, delta: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     states, last = elementwise(*_steps(u, delta, A, B), state=state)
+    # A view of the last state would hold on to all of them.
     return _read(states, C, u.dtype), last.clone()
 
 

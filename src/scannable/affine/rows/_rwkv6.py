@@ -53,7 +53,9 @@ class RWKV6(Layer):
         q, k, v, gate = (linear(y) for linear, y in zip(self.qkvg, inputs, strict=True))
         q, k, v = (y.unflatten(-1, (self.heads, -1)) for y in (q, k, v))
         pace = self.decay(for_decay).to(carry.wide) + self.pace.to(carry.wide)
-        read = carry.recurrence(q, k, v, decay=-pace.exp().unflatten(-1, (self.heads, -1)), read="before")
+        # Beyond 80 a channel forgets all, to the last bit; exp would overflow, and its gradient with it.
+        decay = -pace.clamp(max=80).exp().unflatten(-1, (self.heads, -1))
+        read = carry.recurrence(q, k, v, decay=decay, read="before")
         read = read + (q * self.bonus * k).sum(-1, keepdim=True) * v
         normed = self.norm(read.flatten(2).flatten(0, 1)).view(x.shape)
         return self.out(normed * F.silu(gate))

@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 import scannable as sc
+from scannable.affine import ROWS
 from scannable.cli._main import COMMANDS
 from scannable.scans import merges
 from scannable.training import pretrained
+from scannable.viewer import family_figure
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "scannable"
@@ -21,6 +23,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 S5 = [json.loads((ROOT / f"docs/results/s5-seed{seed}.json").read_text()) for seed in range(4)]
+FAMILY = json.loads((ROOT / "docs/results/family.json").read_text())
 
 
 def blocks(text):
@@ -194,6 +197,40 @@ def test_what_is_said_about_the_s5_runs_is_what_the_records_say():
     seconds = [[round(r["variants"][i]["seconds"]) for r in S5] for i in (1, 0)]
     low, high = ((min(x), max(x)) for x in seconds)
     assert f"({low[0]} to {low[1]} seconds a run instead of {high[0]} to {high[1]})" in text
+
+
+def family_rows():
+    """Write the counts of the family as rows of the table."""
+    for entry in FAMILY["models"]:
+        last = entry["points"][-1]
+        yield [
+            entry["name"],
+            entry["action"] or "-",
+            f"{entry['work']:.2f}",
+            f"{last['operations']:,}",
+            "-" if last["calls"] is None else f"{last['calls']}",
+            f"{entry['memory']:.2f}",
+            f"{last['bytes']:,}",
+        ]
+
+
+def test_the_table_of_the_family_is_what_was_counted():
+    columns = ["row", "action", "work", "operations at 1,024", "depth", "memory", "bytes at 1,024"]
+    assert table(ROOT / "docs" / "theory.md", *columns) == list(family_rows())
+    assert FAMILY["passed"]
+    assert [entry["name"] for entry in FAMILY["models"] if entry["action"]] == list(ROWS)
+    config = FAMILY["config"]
+    assert (config["lengths"][0], config["lengths"][-1], config["width"], config["chunk"]) == (
+        64,
+        1024,
+        32,
+        8,
+    )
+
+
+def test_the_figure_of_the_family_is_drawn_from_its_record():
+    drawn = (ROOT / "docs" / "results" / "family.svg").read_text(encoding="utf-8")
+    assert drawn == family_figure(FAMILY)
 
 
 def test_every_item_of_the_paper_has_its_file():

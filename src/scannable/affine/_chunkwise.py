@@ -31,9 +31,8 @@ def chunkwise(
 ) -> tuple[Tensor, Tensor]:
     """Run a matrix recurrence; arguments are those of ``reference.recurrence``, in the dtype of the state.
 
-    Args:
-        lengths: Of packed sequences, or None.
-        product: The dtype of operands whose products are only read out; states are never rounded to it.
+    Beside these, ``lengths`` are those of packed sequences, or None, and ``product`` is the dtype of operands whose
+    products are only read out; states are never rounded to it.
     """
     longest = q.shape[1] if lengths is None else max(lengths, default=0)
     if longest <= 1 and lengths is None:
@@ -41,7 +40,7 @@ def chunkwise(
     if not q.shape[1]:
         return v, state
     size = min(CHUNK, 1 << (longest - 1).bit_length())
-    layout = Layout(*q.shape[:3], lengths, size)
+    layout = Layout(q.shape[0], q.shape[1], q.shape[2], lengths, size)
     q, k, v = (layout.fold(x) for x in (q, k, v))
     decay = None if decay is None else layout.fold(decay)
     (scores, reads), keys, writes, kept = weigh(

@@ -8,9 +8,10 @@ from scannable.affine._state_space import ShortConvolution
 
 
 class DeltaInputs(nn.Module):
-    """Queries and keys of unit length, values, and how much is erased (Yang et al., arXiv 2406.06484, Section 3.4).
+    """Queries and keys of unit length, values, and how much is erased (Yang et al., arXiv 2406.06484, Section 3).
 
-    Queries, keys and values pass a causal convolution over the last few tokens, and a SiLU.
+    Queries, keys and values pass a causal convolution over the last few tokens, and a SiLU. Queries are not scaled by
+    the root of their width, since a norm follows in every row.
 
     Args:
         width: ``D``.

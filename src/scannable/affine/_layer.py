@@ -1,4 +1,4 @@
-"""What all rows of the family have in common: a layer from vectors to vectors with a state that it takes and returns."""
+"""What all rows of the family have in common: a layer from vectors to vectors that takes and returns a state."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from scannable.affine._window import Window, convolve
 class Row:
     """One line of the family's table ([1] v2, Table 1): ``s_t = E_t |> s_{t-1} + f_t``, and how it is read.
 
-    Formulas are for people. Their states are ``(K, V)``, and elements act from the left.
+    Formulas are for people. Their states are ``(K, V)``, elementwise ``(D, S)``, and elements act from the left.
 
     [1] Yau et al., Sequential-Parallel Duality in Prefix-Scannable Models, arXiv 2506.10918.
     """

@@ -109,6 +109,11 @@ COMMANDS = {
         "_bench",
         (("scannable bench scan", "print medians and ratios"),),
     ),
+    "bench affine": Command(
+        "time the affine family beside the loop, torch's own scan and mambapy, each verified before it is timed",
+        "_bench_affine",
+        (("scannable bench affine", "print medians and ratios"),),
+    ),
 }
 
 
@@ -213,7 +218,8 @@ def _second(first: str, names: list[str]) -> None:
     terminal.say(f"[bold]scannable {first}[/] needs a second word:\n")
     for name in names:
         terminal.say(f"  [bold]scannable {name}[/]  {escape(COMMANDS[name].summary)}")
-    terminal.say(f"\nIts options, with examples: [bold]scannable {names[0]} --help[/]")
+    help_lines = " or ".join(f"[bold]scannable {name} --help[/]" for name in names)
+    terminal.say(f"\nIts options, with examples: {help_lines}")
 
 
 def _unknown(given: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -36,8 +36,7 @@ class Options:
 
 def parse(kind: type[Options], *, args: list[str], config: tuple[Any, ...], **settings: Any) -> Options:
     """Read the options, those of the chosen model and of its row among them."""
-    name = _given(args, "--model")
-    recipe = RECIPES[name if name in get_args(Architecture) else "transformer-psm"]
+    recipe = RECIPES.get(_given(args, "--model") or "", RECIPES["transformer-psm"])
     if isinstance(recipe.model, AffineLanguageModelConfig):
         recipe = replace(recipe, model=_with_row(recipe.model, _given(args, "--model.row")))
     options = tyro.cli(

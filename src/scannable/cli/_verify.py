@@ -51,8 +51,8 @@ class Check(NamedTuple):
 class Options:
     """Check the laws that make the parallel and the streaming form one function.
 
-    Either of TARGET or of a row of the affine family, which `scannable family` lists: there on a small model of
-    that row with fresh weights, and on the pairs of its recurrence, which must be associative too.
+    What is checked is TARGET; or with --row a row of the affine family, one of those that `scannable family` lists: a
+    small model of it with fresh weights, and the pairs of its recurrence, which must be associative too.
 
     TARGET is a run's folder, the name of a packaged model, or an import path: package.module:Name or file.py:Name, of a
     class that can be made without arguments, or of an object. An aggregator (combine, identity) is checked on random
@@ -163,7 +163,7 @@ def _of_row(options: Options) -> list[Check]:
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(options.seed)
         config = AffineLanguageModelConfig(row=str(options.row), width=WIDTH)
-        model = AffineLanguageModel(config, options.vocabulary or VOCABULARY).eval()
+        model: Any = AffineLanguageModel(config, options.vocabulary or VOCABULARY).eval()
     generator = torch.Generator().manual_seed(options.seed)
     shape = options.batch, options.length
     tokens = torch.randint(options.vocabulary or VOCABULARY, shape, generator=generator)

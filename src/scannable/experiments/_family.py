@@ -60,8 +60,8 @@ class _Recorder(Carry):
         erase: Tensor | None = None,
         **options: Any,
     ) -> Tensor:
-        wide = [None if x is None else x.to(self.wide) for x in (k, v, decay, erase)]
-        self.pairs = lift(*wide)
+        gates = (None if x is None else x.to(self.wide) for x in (decay, erase))
+        self.pairs = lift(k.to(self.wide), v.to(self.wide), *gates)
         return super().recurrence(q, k, v, decay=decay, erase=erase, **options)
 
     def elementwise(self, write: Tensor, decay: Tensor) -> Tensor:

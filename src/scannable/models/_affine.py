@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from scannable.affine import ROWS, Implementation, RowState
+from scannable.affine import ROWS, Implementation, Layer, RowState
 from scannable.models._check import as_sequence, check_batch, check_config, check_reading, check_tokens
 from scannable.models._generate import generate
 from scannable.models._head import Head
@@ -60,7 +60,7 @@ class AffineLanguageModelConfig:
             )
         # A row that cannot be made says so now, before a folder is claimed for it.
         with torch.random.fork_rng(devices=[]):
-            ROWS[self.row](self.width, **self.options)
+            make_layer(self)
 
 
 def row_options(row: str) -> dict[str, inspect.Parameter]:
@@ -72,6 +72,13 @@ def row_options(row: str) -> dict[str, inspect.Parameter]:
     if row not in ROWS:
         raise ValueError(f"row must be one of {list(ROWS)}, got {row!r}; `scannable family` shows them.")
     return dict(list(inspect.signature(ROWS[row]).parameters.items())[1:])
+
+
+def make_layer(config: AffineLanguageModelConfig) -> Layer:
+    """Return a fresh layer of the config's row."""
+    known = row_options(config.row)
+    options = {name: float(x) if known[name].annotation is float else x for name, x in config.options.items()}
+    return ROWS[config.row](config.width, **options)
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -189,7 +196,7 @@ class _Block(nn.Module):
         width = config.width
         self.implementation = config.implementation
         self.layer_norm = nn.RMSNorm(width, eps=1e-5)
-        self.layer = ROWS[config.row](width, **config.options)
+        self.layer = make_layer(config)
         self.drop = nn.Dropout(config.dropout)
         self.mlp = (
             nn.Sequential(

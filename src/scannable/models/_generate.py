@@ -52,16 +52,17 @@ def generate(
     return _go_on(model, prompt, tokens, lambda logits: _draw(logits, temperature, top_k, top_p, generator))
 
 
-@torch.no_grad()
 def _go_on(
     model: Any, prompt: Tensor, tokens: int | None, draw: Callable[[Tensor], Tensor]
 ) -> Iterator[Tensor]:
-    logits, stream = model.prefill(model.start(prompt.shape[0]), prompt)
+    with torch.no_grad():
+        logits, stream = model.prefill(model.start(prompt.shape[0]), prompt)
     for left in itertools.count() if tokens is None else range(tokens - 1, -1, -1):
         token = draw(logits.float())
         yield token
         if left or tokens is None:
-            logits, stream = model.step(stream, token)
+            with torch.no_grad():
+                logits, stream = model.step(stream, token)
 
 
 def _draw(

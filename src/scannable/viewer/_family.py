@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from scannable.viewer._figure import Axis, Line, chart, standalone
+from scannable.viewer._figure import Axis, Line, Point, chart, standalone
 
 OTHERS = {"transformer-psm": ("Transformer-PSM", 1), "decoder": ("attention", 2)}
 
@@ -23,6 +23,6 @@ def family_figure(record: dict[str, Any]) -> str:
     return standalone(chart("Growth of a stream with the tokens that it has read", lines, across, up))
 
 
-def _growth(entry: dict[str, Any]) -> list[tuple[float, float]]:
+def _growth(entry: dict[str, Any]) -> list[Point]:
     start = entry["points"][0]["bytes"]
     return [(point["length"], point["bytes"] / start) for point in entry["points"]]

@@ -9,7 +9,9 @@ from scannable.affine._layer import Carry, Layer, Row
 
 
 class DeltaNet(Layer):
-    """DeltaNet (Yang et al., arXiv 2406.06484, Sections 2.2 and 3.4).
+    """DeltaNet (Yang et al., arXiv 2406.06484, Sections 2.2 and 3).
+
+    Queries and keys have a length of one. Queries are not scaled further, since a norm follows.
 
     Args:
         width: ``D``.
@@ -24,7 +26,7 @@ class DeltaNet(Layer):
         element="I - b_t k_t k_t^T,  b_t = sigmoid(w x_t)",
         shift="b_t k_t v_t^T",
         read="S_t^T q_t",
-        reference="Yang et al., arXiv 2406.06484, Sections 2.2 and 3.4",
+        reference="Yang et al., arXiv 2406.06484, Sections 2.2 and 3",
     )
 
     def __init__(self, width: int, heads: int = 4, *, negative_eigenvalues: bool = False) -> None:

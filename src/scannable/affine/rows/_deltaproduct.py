@@ -46,7 +46,7 @@ class DeltaProduct(Layer):
     ) -> None:
         super().__init__(width)
         if factors < 1:
-            raise ValueError(f"factors must be at least 1, got {factors}; with 1 it is DeltaNet.")
+            raise ValueError(f"factors must be at least 1, got {factors}; with 1 it is (Gated) DeltaNet.")
         self.heads, self.factors, self.gated = heads, factors, gated
         self.strongest = 2.0 if negative_eigenvalues else 1.0
         channels = (1 + 2 * factors) * width

@@ -14,7 +14,8 @@ from scannable.affine._layer import Carry, Layer, Row
 class GatedRFA(Layer):
     """Random feature attention with a gate (Peng et al., arXiv 2103.02143, Sections 3.1 and 3.2).
 
-    The authors draw many projections and train with all of them in turn. This layer draws once, and keeps them.
+    The authors draw many projections and train with all of them in turn. This layer draws once, with a variance of
+    one, and keeps them. Where noise brings the denominator near zero or below, its size is taken, and at least 1e-4.
 
     Args:
         width: ``D``.
@@ -61,7 +62,6 @@ class GatedRFA(Layer):
         q, k = self._phi(q, carry.wide), gate.neg().sigmoid()[..., None] * self._phi(k, carry.wide)
         v = F.pad(v, (0, 1), value=1.0)
         read = carry.recurrence(q.to(v.dtype), k.to(v.dtype), v, decay=F.logsigmoid(gate))
-        # Gaussian kernels are positive: a sum near zero, or below it, is noise of the features.
         return self.out((read[..., :-1] / read[..., -1:].abs().clamp(min=1e-4)).flatten(2))
 
     def _phi(self, x: Tensor, wide: torch.dtype) -> Tensor:

@@ -11,6 +11,8 @@ from scannable.affine._layer import Carry, Layer, Row
 class GLA(Layer):
     """Gated Linear Attention (Yang et al., arXiv 2312.06635, Section 4).
 
+    Queries are divided by the root of their width, as in the authors' code.
+
     Args:
         width: ``D``.
         heads: ``H``.
@@ -23,7 +25,7 @@ class GLA(Layer):
         name="gla",
         title="GLA",
         action=Diagonal,
-        element="Diag(a_t),  a_t = sigmoid(W x_t)^(1/16)",
+        element="Diag(a_t),  a_t = sigmoid(W x_t + b)^(1/16)",
         shift="k_t v_t^T",
         read="S_t^T q_t",
         reference="Yang et al., arXiv 2312.06635, Section 4",

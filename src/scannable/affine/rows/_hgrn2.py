@@ -26,7 +26,7 @@ class HGRN2(Layer):
         action=Diagonal,
         element="Diag(a_t),  a_t = g + (1 - g) sigmoid(W x_t)",
         shift="(1 - a_t) v_t^T",
-        read="S_t^T q_t",
+        read="S_t^T q_t,  q_t = silu(W x_t)",
         reference="Qin et al., arXiv 2404.07904",
     )
 

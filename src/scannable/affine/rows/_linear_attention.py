@@ -15,6 +15,8 @@ FEATURES = {"elu": lambda x: F.elu(x) + 1, "relu": F.relu, "identity": lambda x:
 class LinearAttention(Layer):
     """Linear attention (Katharopoulos et al., arXiv 2006.16236, Section 3).
 
+    Like the authors' code, it adds 1e-6 to the sum of the weights.
+
     Args:
         width: ``D``.
         heads: ``H``.

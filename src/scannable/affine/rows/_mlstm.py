@@ -15,6 +15,8 @@ class MLSTM(Layer):
     State and normaliser are stored divided by ``exp(m_t)``. With ``m_t = max(log f_t + m_{t-1}, log i_t, 0)`` no gate
     overflows, and since the division cancels in the output, ``m`` needs no gradient and may start anywhere.
 
+    Of the two forget gates of the paper this is the sigmoid. Heads are normalised by RMSNorm, not by LayerNorm.
+
     Args:
         width: ``D``.
         heads: ``H``.
@@ -24,8 +26,8 @@ class MLSTM(Layer):
         name="mlstm",
         title="mLSTM",
         action=Scalar,
-        element="f_t,  f_t = sigmoid(w_f x_t)",
-        shift="i_t k_t v_t^T,  i_t = exp(w_i x_t)",
+        element="f_t,  f_t = sigmoid(w_f x_t + b_f)",
+        shift="i_t k_t v_t^T,  i_t = exp(w_i x_t + b_i)",
         read="S_t^T q_t / max(|n_t^T q_t|, 1),  n_t = f_t n_{t-1} + i_t k_t",
         reference="Beck et al., arXiv 2405.04517, Section 2.3",
     )

@@ -12,7 +12,8 @@ class RetNet(Layer):
     """Multi-scale retention (Sun et al., arXiv 2307.08621, Section 2.2).
 
     The original also rotates queries and keys by their position (xPos). This layer does not: the row of the table is
-    the decay, and the state holds no position. Heads are normalised by RMSNorm, as in the authors' later code.
+    the decay, and the state holds no position. Heads are normalised by RMSNorm, as in the authors' later code; what the
+    paper divides retention scores by is left out, since the norm would undo it.
 
     Args:
         width: ``D``.

@@ -12,7 +12,8 @@ from scannable.affine._layer import Carry, Layer, Row
 class RWKV6(Layer):
     """The time mixing of RWKV-6, or Finch (Peng et al., arXiv 2404.05892).
 
-    Token ``t`` reads the state before it, and of itself what the bonus ``u`` lets through.
+    Token ``t`` reads the state before it, and of itself what the bonus ``u`` lets through. Queries are the paper's
+    receptance, ``r``.
 
     Args:
         width: ``D``.

@@ -18,7 +18,7 @@ from affine.cases import (
     offsets_of,
     run,
 )
-from scannable.affine import _chunkwise, _elementwise, _layout, _recurrence, _scores
+from scannable.affine import _chunkwise, _elementwise, _layout, _passage, _recurrence, _scores
 
 OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE}
 
@@ -31,10 +31,11 @@ KINDS = (
 
 # Statements that choose how fast or with what rounding something goes: changed, they still give the right result.
 FREE = {
-    _chunkwise: ("CHUNK = ", "if longest <= 1 and", "size = min(CHUNK", "if count < len(state)"),
+    _chunkwise: ("CHUNK = ", "if longest <= 1 and", "size = min(CHUNK"),
     _elementwise: ("ENTRIES = ", "wanted = ", "spans = min(", "if spans < 2"),
     _layout: (),
-    _scores: ("product = k.dtype if erasing",),
+    _passage: (),
+    _scores: ("return one @ other.mT if other.shape[1] > 2",),
 }
 
 
@@ -47,6 +48,8 @@ def changes_of(node):
         yield node.right
     if isinstance(node, ast.Compare) and type(node.ops[0]) in OTHER:
         yield ast.Compare(node.left, [OTHER[type(node.ops[0])](), *node.ops[1:]], node.comparators)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield node.operand
     if isinstance(node, ast.IfExp):
         yield ast.IfExp(node.test, node.orelse, node.body)
     called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
@@ -109,6 +112,19 @@ def check_recurrences():
             assert all(distance(x, y) < 1e-10 for x, y in zip(found, expected, strict=True))
 
 
+def check_passage():
+    check_recurrences()
+    for kind in KINDS[1:3]:
+        given = draw(kind, 1, 11)
+        found, expected = (
+            everything(given, implementation=x, read=kind.read) for x in ("chunkwise", "recurrent")
+        )
+        assert_close(found, expected)
+        given = {name: x.detach().requires_grad_() for name, x in given.items()}
+        call = lambda *x: run(dict(zip(given, x, strict=True)), read=kind.read)  # noqa: E731, B023
+        torch.autograd.gradgradcheck(call, tuple(given.values()), fast_mode=True)
+
+
 def check_elementwise(monkeypatch):
     for entries in (0, 1 << 40):
         monkeypatch.setitem(_recurrence._elementwise.ENTRIES, "cpu", entries)
@@ -127,13 +143,14 @@ def install(monkeypatch, module, mutant):
         mutant.CHUNK = 4
         monkeypatch.setattr(_recurrence, "chunkwise", mutant.chunkwise)
     else:
-        name = "Layout" if module is _layout else "weigh"
+        name = {_layout: "Layout", _passage: "Passage", _scores: "weigh"}[module]
         monkeypatch.setattr(_chunkwise, name, getattr(mutant, name))
 
 
 @pytest.mark.parametrize("module", FREE, ids=lambda module: module.__name__.rpartition("_")[2])
 def test_mutants_of_the_fast_forms_are_caught(monkeypatch, module):
-    check = (lambda: check_elementwise(monkeypatch)) if module is _elementwise else check_recurrences
+    checks = {_elementwise: lambda: check_elementwise(monkeypatch), _passage: check_passage}
+    check = checks.get(module, check_recurrences)
     install(monkeypatch, module, module)
     check()
     alive, count = [], 0

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scannable.affine import reference
 from scannable.affine._layout import Layout
+from scannable.affine._passage import Passage
 from scannable.affine._scores import weigh
 
 CHUNK = 32
@@ -46,31 +47,15 @@ def chunkwise(
     (scores, reads), keys, writes, kept = weigh(
         q, k, decay, product, before=before, erasing=erase is not None
     )
-    factors = None
-    if erase is not None and keys is not None:
+    state = layout.sort(state)
+    if erase is None or keys is None:
+        written = v
+        _, starts, last = Passage.apply(kept, None, None, None, writes.mT @ v, state, layout.steps, 1)
+    else:
         strength = layout.fold(erase)[..., None]
         one = torch.eye(size, dtype=k.dtype, device=k.device).expand_as(keys.scores)
         inverse = torch.linalg.solve_triangular(strength * keys.scores, one, upper=False, unitriangular=True)
-        v, factors = inverse @ (strength * v), inverse @ (strength * keys.reads)
-    written, starts, last = _through(kept, writes, v, factors, state, layout)
-    outputs = scores.to(product) @ written.to(product) + reads.to(product) @ starts.to(product)
-    return layout.unfold(outputs), last
-
-
-def _through(
-    kept: Tensor | None, writes: Tensor, v: Tensor, factors: Tensor | None, state: Tensor, layout: Layout
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Go from chunk to chunk; return what is written, the state before each chunk, and the last of each sequence."""
-    keys, written = writes.mT.split(layout.steps), list(v.split(layout.steps))
-    keeps, erased = (None if x is None else x.split(layout.steps) for x in (kept, factors))
-    state, starts, ended = layout.sort(state), [], []
-    for rank, count in enumerate(layout.steps):
-        if count != len(state):
-            state, done = state[:count], state[count:]
-            ended.append(done)
-        starts.append(state)
-        if erased is not None:
-            written[rank] = torch.baddbmm(written[rank], erased[rank], state, alpha=-1)
-        carried = state if keeps is None else keeps[rank] * state
-        state = torch.baddbmm(carried, keys[rank], written[rank])
-    return torch.cat(written), torch.cat(starts), layout.unsort(torch.cat([state, *reversed(ended)]))
+        v, erased = inverse @ (strength * v), inverse @ (-strength * keys.reads)
+        written, starts, last = Passage.apply(kept, writes, erased, v, None, state, layout.steps, 1)
+    outputs = scores.to(product) @ written.to(product) + reads @ starts
+    return layout.unfold(outputs), layout.unsort(last)

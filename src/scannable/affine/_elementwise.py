@@ -13,35 +13,37 @@ def elementwise(write: Tensor, decay: Tensor, state: Tensor) -> tuple[Tensor, Te
     """Return all states of ``s_t = exp(decay_t) * s_{t-1} + write_t``, ``(B, T, ...)``, and the last."""
     if not write.shape[1]:
         return write, state
-    states = _Scan.apply(decay.exp(), write, state, False)
-    return states[:, 1:], states[:, -1]
+    states = _Scan.apply(decay.exp(), write, state, 1)
+    # A view of the last state would keep all of them alive.
+    return states[:, 1:], states[:, -1].clone()
 
 
 class _Scan(torch.autograd.Function):
-    """Scan ``n`` steps from a first state, forwards or backwards in time, and return all ``n + 1`` states.
+    """Scan ``n`` steps from a first state, forwards (1) or backwards (-1) in time, and return all ``n + 1`` states.
 
     Its adjoint is the same scan in the other direction, through the same gates; so any derivative is one scan more.
     """
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, write: Tensor, first: Tensor, backwards: bool) -> Tensor:
+    def forward(ctx: Any, gate: Tensor, write: Tensor, first: Tensor, direction: int) -> Tensor:
+        backwards = direction == -1
         batch, steps, *rest = write.shape
         states = write.new_empty(batch, steps + 1, *rest)
         states[:, -1 if backwards else 0] = first
         span = slice(None, -1) if backwards else slice(1, None)
         _fill(gate, write, first, states[:, span], backwards)
         ctx.save_for_backward(gate, states)
-        ctx.backwards = backwards
+        ctx.direction = direction
         return states
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         gate, states = ctx.saved_tensors
         (given,) = cotangents
-        if ctx.backwards:
-            found = _Scan.apply(gate, given[:, 1:], given[:, 0], False)
+        if ctx.direction == -1:
+            found = _Scan.apply(gate, given[:, 1:], given[:, 0], 1)
             return found[:, :-1] * states[:, 1:], found[:, :-1], found[:, -1], None
-        found = _Scan.apply(gate, given[:, :-1], given[:, -1], True)
+        found = _Scan.apply(gate, given[:, :-1], given[:, -1], -1)
         return found[:, 1:] * states[:, :-1], found[:, 1:], found[:, 0], None
 
 

@@ -59,8 +59,8 @@ def recurrence(
         read: ``"before"`` reads ``S_{t-1}`` in place of ``S_t``, as RWKV-6 does.
         offsets: For sequences packed end to end in one row: where each begins, and where the last ends.
         mask: False where there is padding: it changes no state, and its output is zero.
-        precision: ``"inputs"``: products that are only read out are taken of operands in the dtype of the inputs.
-            ``"float32"``: none is. States never are.
+        precision: ``"inputs"``: where nothing is erased, products that are only read out may be taken of operands in
+            the dtype of the inputs. ``"float32"``: none is. What states and their gradients are made of never is.
         implementation: ``"recurrent"``: the definition, a loop over time. ``"tree"``: the generic scan of lifted pairs.
             ``"chunkwise"``: matrix products in chunks. ``"fla"``: flash-linear-attention's kernels, where installed.
             Left out: ``default_implementation(q.device)``.
@@ -96,7 +96,7 @@ def recurrence(
     if decay is not None:
         check_decay(decay, always=check)
     dtype, before = v.dtype, read == "before"
-    product = wide if precision == "float32" else dtype
+    product = wide if precision == "float32" or erase is not None else dtype
     with torch.autocast(q.device.type, enabled=False):
         if name == "fla":
             from scannable.affine._fla import recurrence as run_fla

@@ -65,30 +65,47 @@ def weigh(
         return Weighed(Reading(_meet(q, k, product).tril(-before), q), keys, k, None)
     if decay.dim() == 3:
         return _by_halves(q, k, decay.exp(), before, erasing)
-    between, since, until = _between(decay).exp(), decay.cumsum(-1), _behind(decay)
-    keys = Reading(_meet(k, k, k.dtype) * between, since.exp()[..., None] * k) if erasing else None
-    kept = since[:, -1:, None].exp()
+    between, since, until, total = _segments(decay)
+    keys = Reading(_meet(k, k, k.dtype) * between.exp(), since.exp()[..., None] * k) if erasing else None
     if before:
-        between, since = F.pad(between, (0, 0, 1, -1)), F.pad(since, (1, -1))
-    queries = Reading(_meet(q, k, product) * between, since.exp()[..., None] * q)
-    return Weighed(queries, keys, until.exp()[..., None] * k, kept)
+        between, since = F.pad(between, (0, 0, 1, -1), value=-torch.inf), F.pad(since, (1, -1))
+    queries = Reading(_meet(q, k, product) * between.exp(), since.exp()[..., None] * q)
+    return Weighed(queries, keys, until.exp()[..., None] * k, total.exp()[..., None])
 
 
 def _meet(q: Tensor, k: Tensor, product: torch.dtype) -> Tensor:
     return (q.to(product) @ k.to(product).mT).to(q.dtype)
 
 
-def _behind(decay: Float[Tensor, "R C"]) -> Float[Tensor, "R C"]:
-    """Sum what comes behind each token of the chunk."""
-    return F.pad(decay.flip(-1).cumsum(-1), (1, -1)).flip(-1)
+def _dots(one: Tensor, other: Tensor) -> Tensor:
+    """Take all inner products; matrix products of one or two rows would cost more than what they compute."""
+    return one @ other.mT if other.shape[1] > 2 else (one[:, :, None] * other[:, None]).sum(-1)
 
 
-def _between(decay: Float[Tensor, "R C"]) -> Float[Tensor, "R C C"]:
-    """Sum the decays of tokens ``s + 1`` to ``t`` at ``[t, s]``; minus infinity where ``s > t``."""
-    size = decay.shape[-1]
-    lower = torch.ones(size, size, dtype=torch.bool, device=decay.device).tril(-1)
-    rows = decay[..., None].expand(*decay.shape, size).masked_fill(~lower, 0)
-    return rows.cumsum(-2).masked_fill(lower.mT, -torch.inf)
+def _segments(decay: Float[Tensor, "R C"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sum the decays of every segment of a chunk, in spans that double from single tokens to the chunk.
+
+    Returns:
+        The sum of tokens ``s + 1`` to ``t`` at ``[t, s]``, minus infinity where ``s > t``, ``(R, C, C)``; the sums from
+        the first token up to and with each one, and of those behind each one, ``(R, C)``; that of all, ``(R, 1)``.
+    """
+    rows = len(decay)
+    since, until, total = decay, torch.zeros_like(decay), decay
+    between = until[..., None, None]
+    while total.shape[1] > 1:
+        (first, second), (early, late) = (
+            x.view(rows, -1, 2, x.shape[1] // total.shape[1]).unbind(2) for x in (since, until)
+        )
+        gone, left = total.view(rows, -1, 2, 1).unbind(2)
+        old, new = between.unflatten(1, (-1, 2)).unbind(2)
+        across = second[..., None] + early[..., None, :]
+        between = torch.cat(
+            [F.pad(old, (0, old.shape[-1]), value=-torch.inf), torch.cat([across, new], -1)], 2
+        )
+        since = torch.cat([first, gone + second], 2).flatten(1)
+        until = torch.cat([early + left, late], 2).flatten(1)
+        total = (gone + left).flatten(1)
+    return between.flatten(1, 2), since, until, total
 
 
 def _by_halves(q: Tensor, k: Tensor, gate: Tensor, before: bool, erasing: bool) -> Weighed:
@@ -100,20 +117,20 @@ def _by_halves(q: Tensor, k: Tensor, gate: Tensor, before: bool, erasing: bool) 
     """
     since, zero = q if before else gate * q, torch.zeros_like(k[..., 0])
     itself = zero if before else (q * k).sum(-1)
-    readers = torch.stack([since, gate * k] if erasing else [since], 2)
-    scores = torch.stack([itself, zero] if erasing else [itself], 2)
-    (count, width), keys, total = readers.shape[2:], k, gate
+    readers = torch.stack([since, gate * k], 2) if erasing else since[:, :, None]
+    scores = torch.stack([itself, zero], 2) if erasing else itself[:, :, None]
+    (rows, tokens, count, width), keys, total = readers.shape, k, gate
     while total.shape[1] > 1:
-        size = k.shape[1] // total.shape[1]
-        old, new = scores.view(-1, 2, count * size, size).unbind(1)
-        first, second = readers.view(-1, 2, count * size, width).unbind(1)
-        early, late = keys.reshape(-1, 2, size, width).unbind(1)
-        gone, left = total.reshape(len(k), -1, 2, width).unbind(2)
-        across = torch.cat([second @ early.mT, new], -1)
+        size = tokens // total.shape[1]
+        old, new = scores.reshape(-1, 2, count * size, size).unbind(1)
+        first, second = readers.reshape(rows, -1, 2, count * size, width).unbind(2)
+        early, late = keys.reshape(rows, -1, 2, size, width).unbind(2)
+        gone, left = total.reshape(rows, -1, 2, width).unbind(2)
+        across = torch.cat([_dots(second.flatten(0, 1), early.flatten(0, 1)), new], -1)
         scores = torch.cat([F.pad(old, (0, size)), across], 1)
-        readers = torch.stack([first, second * gone.reshape(-1, 1, width)], 1)
-        keys = torch.stack([early * left.reshape(-1, 1, width), late], 1)
+        readers = torch.stack([first, second * gone[:, :, None]], 2)
+        keys = torch.stack([early * left[:, :, None], late], 2)
         total = gone * left
-    scores, readers = (x.view(*k.shape[:2], count, -1).unbind(2) for x in (scores, readers))
+    scores, readers = (x.view(rows, tokens, count, -1).unbind(2) for x in (scores, readers))
     read = [Reading(*one) for one in zip(scores, readers, strict=True)]
     return Weighed(read[0], read[1] if erasing else None, keys.view_as(k), total.mT)

@@ -24,6 +24,10 @@ def rows():
     main = next(row for row in scan["against"] if row["shape"] == [4, 512, 256])
     least = min(row["speedup"] for row in scan["against"])
     memory = scan["memory"][0]
+    affine = result("affine")
+    loops, scans = ([row[f"{other}_speedup"] for row in affine["recurrence"]] for other in ("loop", "scan"))
+    shape, mamba = f"(B, T, H, K, V) = {tuple(affine['config']['shape'])}", affine["mamba"]
+    assert all(row["scan_length"] == row["shape"][1] for row in affine["recurrence"])
     return [
         f"| final-position error at {longest:,} tokens, trained on up to {demo['lengths']['trained']} | "
         f"{psm:.1%} (decoder of the same size: {decoder:.1%}) | `make demo` | `demo.json` |",
@@ -38,6 +42,12 @@ def rows():
         f"`scannable bench scan` | `scan.json` |",
         f"| peak memory against the same at N = 8,192, recomputed in blocks | {memory['blocks_ratio']:.2f} of its "
         f"peak, {1 / memory['blocks_speedup']:.0f} times its time | `scannable bench scan` | `scan.json` |",
+        f"| affine recurrence in chunks against the loop over time, forward and backward, {shape}, all gates | "
+        f"{min(loops):.0f} to {max(loops):.0f} times faster | `scannable bench affine` | `affine.json` |",
+        f"| the same against torch's generic `associative_scan` of the lifted pairs | "
+        f"{min(scans):.0f} to {max(scans):.0f} times faster | `scannable bench affine` | `affine.json` |",
+        f"| Mamba's scan against mambapy's, (B, T, D, S) = {tuple(mamba['shape'])} | {mamba['speedup']:.1f} times faster, "
+        f"{mamba['memory_ratio']:.0%} of its peak memory | `scannable bench affine` | `affine.json` |",
     ]
 
 

@@ -44,8 +44,9 @@ class Layout:
     def fold(self, x: Tensor) -> Tensor:
         """Cut tokens ``(B, T, H, ...)`` into chunks ``(R, C, ...)``, padded with zeros."""
         if self.lengths is None:
-            chunks = F.pad(x, (0, 0) * (x.dim() - 2) + (0, -self.length % self.size))
-            chunks = chunks.unflatten(1, (-1, self.size)).transpose(0, 1)
+            missing = -self.length % self.size
+            padded = F.pad(x, (0, 0) * (x.dim() - 2) + (0, missing)) if missing else x
+            chunks = padded.unflatten(1, (-1, self.size)).transpose(0, 1)
         else:
             padded = torch.cat([x[0], x.new_zeros(1, *x.shape[2:])])
             chunks = padded.index_select(0, self.places.flatten().to(x.device))

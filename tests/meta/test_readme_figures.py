@@ -46,8 +46,9 @@ def rows():
         f"{min(loops):.0f} to {max(loops):.0f} times faster | `scannable bench affine` | `affine.json` |",
         f"| the same against torch's generic `associative_scan` of the lifted pairs | "
         f"{min(scans):.0f} to {max(scans):.0f} times faster | `scannable bench affine` | `affine.json` |",
-        f"| Mamba's scan against mambapy's, (B, T, D, S) = {tuple(mamba['shape'])} | {mamba['speedup']:.1f} times faster, "
-        f"{mamba['memory_ratio']:.0%} of its peak memory | `scannable bench affine` | `affine.json` |",
+        f"| Mamba's scan against mambapy's, (B, T, D, S) = {tuple(mamba['shape'])} | "
+        f"{mamba['speedup']:.1f} times faster, {mamba['memory_ratio']:.0%} of its peak memory | "
+        f"`scannable bench affine` | `affine.json` |",
     ]
 
 

@@ -5,7 +5,7 @@ very segment, or multiplied over it, as gates. A difference of two cumulative su
 minus infinity, and the quotient of two cumulative products would overflow long before.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -77,11 +77,6 @@ def _meet(q: Tensor, k: Tensor, product: torch.dtype) -> Tensor:
     return (q.to(product) @ k.to(product).mT).to(q.dtype)
 
 
-def _dots(one: Tensor, other: Tensor) -> Tensor:
-    """Take all inner products; matrix products of one or two rows would cost more than what they compute."""
-    return one @ other.mT if other.shape[1] > 2 else (one[:, :, None] * other[:, None]).sum(-1)
-
-
 def _segments(decay: Float[Tensor, "R C"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Sum the decays of every segment of a chunk, in spans that double from single tokens to the chunk.
 
@@ -109,28 +104,115 @@ def _segments(decay: Float[Tensor, "R C"]) -> tuple[Tensor, Tensor, Tensor, Tens
 
 
 def _by_halves(q: Tensor, k: Tensor, gate: Tensor, before: bool, erasing: bool) -> Weighed:
-    """Weigh channel by channel: what the second half of a span reads of the first passes through its middle.
+    """Weigh channel by channel: what the second half of a span reads of the first passes through its middle."""
+    scores, reads, writes, total = _Doubling.apply(q, k, gate, before, erasing)
+    read = [Reading(*one) for one in zip(scores.unbind(2), reads.unbind(2), strict=True)]
+    return Weighed(read[0], read[1] if erasing else None, writes, total.mT)
+
+
+class _Doubling(torch.autograd.Function):
+    """Let readers meet keys, in spans that double from single tokens to the chunk, as in the up-sweep of a scan.
 
     Readers have the gates since their span began and keys those until theirs ends, so the readers of a second half and
-    the keys of the first meet in a matrix product; spans double from single tokens to the chunk, as in the up-sweep of
-    a scan. Queries and, if they read, keys are readers side by side.
+    the keys of the first meet in a matrix product. Only these halves change, in place, on the way up and, in the
+    adjoint, down. What they were is kept, because a gate of zero cannot be divided out.
+
+    Arguments of ``apply`` are those of ``_by_halves``. It returns, with queries and, if they read, keys side by side
+    along axis 2, scores, ``(R, C, readers, C)``, and readers, ``(R, C, readers, K)``; keys with the gates until the
+    chunk ends; and the product of all gates, ``(R, 1, K)``.
     """
-    since, zero = q if before else gate * q, torch.zeros_like(k[..., 0])
-    itself = zero if before else (q * k).sum(-1)
-    readers = torch.stack([since, gate * k], 2) if erasing else since[:, :, None]
-    scores = torch.stack([itself, zero], 2) if erasing else itself[:, :, None]
-    (rows, tokens, count, width), keys, total = readers.shape, k, gate
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, gate: Tensor, before: bool, erasing: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        found, halves = _double(q, k, gate, before, erasing)
+        ctx.save_for_backward(q, k, gate, *halves)
+        ctx.before, ctx.erasing = before, erasing
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, gate, *halves = ctx.saved_tensors
+        before, erasing = ctx.before, ctx.erasing
+        if torch.is_grad_enabled():
+            # Higher derivatives go through the way up, operation by operation; views tell equal arguments apart.
+            q, k, gate = given = [x.view_as(x) for x in (q, k, gate)]
+            found, _ = _double(q, k, gate, before, erasing)
+            outputs, of = zip(
+                *(x for x in zip(found, cotangents, strict=True) if x[0].requires_grad), strict=True
+            )
+            inputs = [x for x in given if x.requires_grad]
+            grads = torch.autograd.grad(outputs, inputs, of, create_graph=True)
+            grads = dict(zip(inputs, grads, strict=True))
+            return *(grads.get(x) for x in given), None, None
+        of_scores, of_readers, of_keys, of_total = cotangents
+        of_readers, of_keys = (x.clone(memory_format=torch.contiguous_format) for x in (of_readers, of_keys))
+        while halves:
+            *halves, second, early, gone, left = halves
+            spans = gone.shape[1]
+            of_second, of_early, of_total = (
+                _half(of_readers, spans, 1),
+                _half(of_keys, spans, 0),
+                of_total[:, :, None],
+            )
+            of_gone = (of_second * second).sum(2, keepdim=True).addcmul_(of_total, left)
+            of_left = (of_early * early).sum(2, keepdim=True).addcmul_(of_total, gone)
+            of_total = torch.cat([of_gone, of_left], 2).flatten(1, 2)
+            of_across = _across(of_scores, spans).contiguous()
+            _add_product(of_second.mul_(gone), of_across, early)
+            _add_product(of_early.mul_(left), of_across.mT, second)
+        of_gate, of_q = of_total, of_readers[:, :, 0]
+        if not before:
+            of_gate = of_gate.addcmul(of_q, q)
+        if erasing:
+            of_gate = of_gate.addcmul(of_readers[:, :, 1], k)
+        of_readers[:, :, before:].mul_(gate[:, :, None])
+        if erasing:
+            of_keys.add_(of_readers[:, :, 1])
+        if not before:
+            of_itself = of_scores[:, :, 0].diagonal(0, 1, 2)[..., None]
+            of_q.addcmul_(of_itself, k)
+            of_keys.addcmul_(of_itself, q)
+        return of_q, of_keys, of_gate, None, None
+
+
+def _double(
+    q: Tensor, k: Tensor, gate: Tensor, before: bool, erasing: bool
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], list[Tensor]]:
+    """Return what ``_Doubling`` does, and for each level the halves that met and the gates of both halves."""
+    readers, keys = torch.stack([q, k] if erasing else [q], 2), k.clone(memory_format=torch.contiguous_format)
+    readers[:, :, before:].mul_(gate[:, :, None])
+    scores, total, halves = k.new_zeros(*readers.shape[:3], k.shape[1]), gate, []
+    if not before:
+        scores[:, :, 0].diagonal(0, 1, 2).copy_((q * k).sum(-1))
     while total.shape[1] > 1:
-        size = tokens // total.shape[1]
-        old, new = scores.reshape(-1, 2, count * size, size).unbind(1)
-        first, second = readers.reshape(rows, -1, 2, count * size, width).unbind(2)
-        early, late = keys.reshape(rows, -1, 2, size, width).unbind(2)
-        gone, left = total.reshape(rows, -1, 2, width).unbind(2)
-        across = torch.cat([_dots(second.flatten(0, 1), early.flatten(0, 1)), new], -1)
-        scores = torch.cat([F.pad(old, (0, size)), across], 1)
-        readers = torch.stack([first, second * gone[:, :, None]], 2)
-        keys = torch.stack([early * left[:, :, None], late], 2)
-        total = gone * left
-    scores, readers = (x.view(rows, tokens, count, -1).unbind(2) for x in (scores, readers))
-    read = [Reading(*one) for one in zip(scores, readers, strict=True)]
-    return Weighed(read[0], read[1] if erasing else None, keys.view_as(k), total.mT)
+        spans = total.shape[1] // 2
+        gone, left = _half(total, spans, 0), _half(total, spans, 1)
+        second, early = _half(readers, spans, 1), _half(keys, spans, 0)
+        met = second.clone(), early.clone()
+        _across(scores, spans).copy_(met[0] @ met[1].mT)
+        halves += [*met, gone, left]
+        second.mul_(gone)
+        early.mul_(left)
+        total = (gone * left).flatten(1, 2)
+    return (scores, readers, keys, total), halves
+
+
+def _half(x: Tensor, spans: int, which: int) -> Tensor:
+    """View the first (0) or the second (1) half of all spans, ``(R, spans, rows, width)``."""
+    return x.flatten(1, -2).unflatten(1, (spans, 2, -1))[:, :, which]
+
+
+def _across(scores: Tensor, spans: int) -> Tensor:
+    """View what the second half of each span reads of the first, ``(R, spans, rows, size)``."""
+    return _half(scores, spans, 1).unflatten(3, (spans, 2, -1))[..., 0, :].diagonal(0, 1, 3).movedim(-1, 1)
+
+
+def _add_product(to: Tensor, one: Tensor, other: Tensor) -> None:
+    """Add a matrix product to a view; over few rows one would cost more than what it computes."""
+    if other.shape[2] > 4:
+        to.add_(one @ other)
+        return
+    for row in range(other.shape[2]):
+        to.addcmul_(one[..., row, None], other[:, :, row, None])

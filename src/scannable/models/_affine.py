@@ -59,7 +59,7 @@ class AffineLanguageModelConfig:
                 f"leave it out for the default of the device."
             )
         # A row that cannot be made says so now, before a folder is claimed for it.
-        with torch.random.fork_rng(devices=[]):
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
             make_layer(self)
 
 

@@ -67,6 +67,7 @@ def test_a_row_passes_the_laws_of_models_and_of_its_pairs(capsys):
         (["--row", "lstm"], "row must be one of ['linear-attention',"),
         (["s5", "--row", "gla"], "Give either TARGET or --row"),
         ([], "Give either TARGET or --row"),
+        (["--row", "gla", "--shape", "3"], "--shape is that of an aggregator's states"),
     ],
 )
 def test_a_row_or_a_target_and_one_that_exists(words, said, capsys):

@@ -23,9 +23,9 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, decay: Tensor | None, erase: T
         raise TypeError(
             f"q, k and v must have one dtype, got {q.dtype}, {k.dtype} and {v.dtype}; cast them to one."
         )
-    if q.dim() != 4 or q.shape != k.shape or not q.shape[0]:
+    if q.dim() != 4 or q.shape != k.shape or not q.shape[0] or not q.shape[2]:
         raise ValueError(
-            f"q and k must have one shape (B >= 1, T, H, K), got {tuple(q.shape)} and {tuple(k.shape)}; "
+            f"q and k must have one shape (B >= 1, T, H >= 1, K), got {tuple(q.shape)} and {tuple(k.shape)}; "
             f"expand keys that several heads share."
         )
     if v.dim() != 4 or v.shape[:3] != q.shape[:3]:
@@ -43,6 +43,44 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, decay: Tensor | None, erase: T
             f"erase must have shape (B, T, H), here {tuple(q.shape[:3])}, got {tuple(erase.shape)}; "
             f"it is one strength for each head."
         )
+
+
+def check_vectors(x: Tensor, width: int, dtype: torch.dtype) -> None:
+    """Refuse what a layer of that width and dtype cannot read.
+
+    Raises:
+        TypeError: If it is no tensor, or of another dtype and not under autocast.
+        ValueError: If its shape is another.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor, got {type(x).__name__}; make one with torch.tensor.")
+    if x.dim() != 3 or x.shape[2] != width or not x.shape[0]:
+        raise ValueError(
+            f"x must have shape (B >= 1, T, {width}), got {tuple(x.shape)}; put batch first, tokens second."
+        )
+    if x.dtype not in FLOATING or (x.dtype != dtype and not torch.is_autocast_enabled(x.device.type)):
+        raise TypeError(f"x must be {dtype} like the layer, got {x.dtype}; cast one of them.")
+
+
+def check_sizes(**sizes: float) -> None:
+    """Refuse parts of a layer that have nothing in them.
+
+    Raises:
+        ValueError: If one is below one.
+    """
+    for name, size in sizes.items():
+        if not size >= 1:
+            raise ValueError(f"{name} must be at least 1, got {size}; raise it.")
+
+
+def check_option(name: str, value: object, allowed: tuple[object, ...]) -> None:
+    """Refuse an option that is not among those there are.
+
+    Raises:
+        ValueError: If so.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}; choose one of these.")
 
 
 def check_floating(given: dict[str, Tensor]) -> None:
@@ -82,7 +120,7 @@ def check_state(state: Tensor, shape: Sequence[int], dtype: torch.dtype, device:
     if not isinstance(state, Tensor) or state.dtype != dtype:
         got = state.dtype if isinstance(state, Tensor) else type(state).__name__
         raise TypeError(
-            f"A state must be {dtype} whatever the inputs are, float64 for float64 inputs, got {got}; "
+            f"The state must be {dtype} here (float64 as soon as any input is, float32 elsewhere), got {got}; "
             f"pass what the call before returned."
         )
     if tuple(state.shape) != tuple(shape) or state.device != device:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scannable.affine._actions import Action
-from scannable.affine._check import check_mask, check_packed, check_state
+from scannable.affine._check import check_mask, check_option, check_packed, check_state, check_vectors
 from scannable.affine._peak import running_peak
 from scannable.affine._recurrence import Implementation, Precision, Read, elementwise, recurrence
 from scannable.affine._window import Window, convolve
@@ -41,7 +41,10 @@ class Row:
 
 
 class RowState(NamedTuple):
-    """What a layer keeps of the tokens so far; a value, in float32 (float64 in a float64 model)."""
+    """What a layer keeps of the tokens so far; a value, in float32 (float64 in a float64 model).
+
+    Read under ``torch.no_grad()``, or detach its tensors now and then: else it remembers how to differentiate it all.
+    """
 
     row: str
     """The row that wrote it, which alone can read on."""
@@ -193,10 +196,9 @@ class Layer(nn.Module):
             TypeError: If a dtype is wrong.
             ValueError: If a shape or an option is wrong, or the state is another row's.
         """
-        if x.dim() != 3 or x.shape[2] != self.width or not x.shape[0]:
-            raise ValueError(
-                f"x must have shape (B >= 1, T, {self.width}), got {tuple(x.shape)}; put batch first, tokens second."
-            )
+        check_option("precision", precision, get_args(Precision))
+        check_option("implementation", implementation, (None, *get_args(Implementation)))
+        check_vectors(x, self.width, next(self.parameters(), x).dtype)
         if state is not None and (not isinstance(state, RowState) or state.row != self.row.name):
             got = state.row if isinstance(state, RowState) else type(state).__name__
             raise ValueError(
@@ -215,4 +217,13 @@ class Layer(nn.Module):
             carry = Carry(state, mask.sum(1).tolist(), wide, implementation, precision)
             mixed = self.mix(x[mask][None], carry)[0]
             y = mixed.new_zeros(x.shape).index_put((mask,), mixed)
-        return y, RowState(row=self.row.name, **carry.found)
+        after = RowState(row=self.row.name, **carry.found)
+        if state is not None and (wanted := _parts(after)) != (got := _parts(state)):
+            raise ValueError(
+                f"A state of {self.row.name!r} must hold {wanted}, got {got}; pass what this layer returned, whole."
+            )
+        return y, after
+
+
+def _parts(state: RowState) -> list[str]:
+    return [name for name, part in zip(state._fields, state, strict=True) if isinstance(part, Tensor)]

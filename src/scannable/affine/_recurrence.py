@@ -13,6 +13,7 @@ from scannable.affine._check import (
     check_floating,
     check_inputs,
     check_mask,
+    check_option,
     check_packed,
     check_state,
 )
@@ -47,7 +48,8 @@ def recurrence(
     """Run ``S_t = (I - erase_t k_t k_t^T) Diag(exp decay_t) S_{t-1} + write_t k_t v_t^T``, ``o_t = S_t^T q_t``.
 
     ``write`` is ``erase`` where that is given and one elsewhere. Nothing is scaled, normalised or mapped: that is the
-    business of the rows ([1] v2, Table 1, whose states are the transpose of these).
+    business of the rows ([1] v2, Table 1, whose states are the transpose of these). Gradients of any order are there in
+    every form; transforms of ``torch.func`` need ``"recurrent"`` or ``"tree"``.
 
     Args:
         q: Queries, bfloat16, float16, float32 or float64; keys and values have the same dtype.
@@ -55,6 +57,7 @@ def recurrence(
         v: Values.
         decay: In log space, at most zero; for each head, or for each channel of its keys. Minus infinity forgets all.
         erase: How much of what the state says of ``k_t`` is taken out first, 0 to 1; up to 2 for negative eigenvalues.
+            Not checked: beyond, or with longer keys, states may grow without bound.
         state: What the call before returned, ``(B, H, K, V)``; for packed sequences one for each; zero if left out.
         read: ``"before"`` reads ``S_{t-1}`` in place of ``S_t``, as RWKV-6 does.
         offsets: For sequences packed end to end in one row: where each begins, and where the last ends.
@@ -64,10 +67,10 @@ def recurrence(
         implementation: ``"recurrent"``: the definition, a loop over time. ``"tree"``: the generic scan of lifted pairs.
             ``"chunkwise"``: matrix products in chunks. ``"fla"``: flash-linear-attention's kernels, where installed.
             Left out: ``default_implementation(q.device)``.
-        check: Look at values on any device; on a CPU that is always done.
+        check: Look at values on any device; on a CPU that is always done. Not under ``torch.compile``.
 
     Returns:
-        Outputs, in the dtype of ``v``, and the state behind each sequence: float32, or float64 for float64 inputs.
+        Outputs, in the dtype of ``v``, and the state behind each sequence: float32, or float64 if any input is.
 
     Raises:
         TypeError: If a dtype is wrong.
@@ -77,8 +80,8 @@ def recurrence(
     [1] Yau et al., Sequential-Parallel Duality in Prefix-Scannable Models, arXiv 2506.10918.
     """
     name = _chosen(implementation, q.device if isinstance(q, Tensor) else "cpu")
-    _check_option("read", read, get_args(Read))
-    _check_option("precision", precision, get_args(Precision))
+    check_option("read", read, get_args(Read))
+    check_option("precision", precision, get_args(Precision))
     check_inputs(q, k, v, decay, erase)
     batch, length = q.shape[:2]
     lengths = None if offsets is None else check_packed(offsets, batch, length)
@@ -154,7 +157,7 @@ def elementwise(
     if write.dim() < 2 or write.shape != decay.shape or not write.shape[0]:
         raise ValueError(
             f"write and decay must have one shape (B >= 1, T, ...), got {tuple(write.shape)} and "
-            f"{tuple(decay.shape)}; expand a decay that is the same everywhere."
+            f"{tuple(decay.shape)}; expand a decay that is the same everywhere, put batch first, tokens second."
         )
     batch, length = write.shape[:2]
     lengths = None if offsets is None else check_packed(offsets, batch, length)
@@ -177,13 +180,8 @@ def elementwise(
 def _chosen(implementation: str | None, device: torch.device | str) -> str:
     if implementation is None:
         return default_implementation(device)
-    _check_option("implementation", implementation, get_args(Implementation))
+    check_option("implementation", implementation, get_args(Implementation))
     return implementation
-
-
-def _check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}.")
 
 
 def _wide(*inputs: Tensor | None) -> torch.dtype:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scannable.affine._check import check_sizes
 from scannable.affine._layer import Carry
 
 SHORTEST, LONGEST = 0.001, 0.1
@@ -35,6 +36,7 @@ class ShortConvolution(nn.Module):
 
     def __init__(self, channels: int, taps: int, *, bias: bool) -> None:
         super().__init__()
+        check_sizes(taps=taps, channels=channels)
         bound = taps**-0.5
         self.weight = nn.Parameter(torch.empty(channels, 1, taps).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound)) if bias else None

@@ -86,6 +86,10 @@ class Options:
             )
         if self.row is not None:
             row_options(self.row)
+            if self.shape != Options.shape:
+                raise ValueError(
+                    f"--shape is that of an aggregator's states, got {self.shape} with row={self.row}; leave it out."
+                )
         if self.batch < 2 or self.length < 3:
             raise ValueError(
                 f"The laws need batch >= 2 and length >= 3, got batch={self.batch} and length={self.length}."

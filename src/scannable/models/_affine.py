@@ -45,6 +45,10 @@ class AffineLanguageModelConfig:
     def __post_init__(self) -> None:
         check_config(self)
         known = row_options(self.row)
+        if not isinstance(self.options, dict):
+            raise TypeError(
+                f"options must be a dictionary, got {self.options!r}; leave it out for the row's own."
+            )
         if unknown := sorted(set(self.options) - set(known)):
             raise ValueError(
                 f"options of {self.row!r} must be among {list(known)}, got {unknown}; leave those out."

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scannable.affine._actions import Scalar
+from scannable.affine._check import check_sizes
 from scannable.affine._heads import head_width, unit_length
 from scannable.affine._layer import Carry, Layer, Row
 
@@ -47,6 +48,7 @@ class GatedRFA(Layer):
         projections: int = 64,
     ) -> None:
         super().__init__(width)
+        check_sizes(projections=projections)
         if features not in ("fourier", "arccos"):
             raise ValueError(f"features must be one of ['fourier', 'arccos'], got {features!r}.")
         self.heads, self.features = heads, features

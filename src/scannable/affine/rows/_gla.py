@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scannable.affine._actions import Diagonal
+from scannable.affine._check import check_sizes
 from scannable.affine._heads import GatedOutput, head_width
 from scannable.affine._layer import Carry, Layer, Row
 
@@ -35,6 +36,9 @@ class GLA(Layer):
         self, width: int, heads: int = 4, *, key_share: float = 0.5, rank: int = 16, slowness: float = 16.0
     ) -> None:
         super().__init__(width)
+        check_sizes(rank=rank)
+        if not slowness > 0:
+            raise ValueError(f"slowness must be above zero, got {slowness}; 1 leaves the sigmoid as it is.")
         each, values = head_width(width, heads, key_share), head_width(width, heads)
         keys = heads * each
         self.heads, self.slowness, self.scale = heads, slowness, each**-0.5

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scannable.affine._actions import Scalar
+from scannable.affine._check import check_sizes
 from scannable.affine._heads import head_width
 from scannable.affine._layer import Carry, Layer, Row
 from scannable.affine._state_space import ShortConvolution, draw_step_biases
@@ -53,6 +54,11 @@ class Mamba2(Layer):
         conv_bias: bool = True,
     ) -> None:
         super().__init__(width)
+        check_sizes(state=state)
+        if not 0 <= shortest <= longest:
+            raise ValueError(
+                f"Time steps need 0 <= shortest <= longest, got {shortest} and {longest}; swap them."
+            )
         if groups < 1 or heads % groups:
             raise ValueError(f"groups must divide the heads, {heads}, got {groups}; choose another number.")
         inner = heads * head_width(width, heads, expand)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scannable.affine._actions import Diagonal
+from scannable.affine._check import check_sizes
 from scannable.affine._heads import head_width
 from scannable.affine._layer import Carry, Layer, Row
 
@@ -34,6 +35,7 @@ class RWKV6(Layer):
 
     def __init__(self, width: int, heads: int = 4, *, rank: int = 32, decay_rank: int = 64) -> None:
         super().__init__(width)
+        check_sizes(rank=rank, decay_rank=decay_rank)
         each = head_width(width, heads)
         self.heads, self.rank = heads, rank
         # Every channel begins with its own share of the token before, and forgets at its own pace.

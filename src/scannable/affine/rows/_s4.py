@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from scannable.affine._actions import Elementwise
+from scannable.affine._check import check_sizes
 from scannable.affine._layer import Carry, Layer, Row
 from scannable.affine._state_space import draw_log_steps
 
@@ -31,6 +32,7 @@ class S4(Layer):
 
     def __init__(self, width: int, state: int = 16) -> None:
         super().__init__(width)
+        check_sizes(state=state)
         self.log_step = nn.Parameter(draw_log_steps(width))
         self.A_log = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(width, 1))
         self.C = nn.Parameter(torch.randn(width, state))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scannable.affine._actions import Elementwise
+from scannable.affine._check import check_sizes
 from scannable.affine._layer import Carry, Layer, Row
 from scannable.affine._selective import selective
 from scannable.affine._state_space import draw_step_biases
@@ -36,6 +37,7 @@ class S6(Layer):
     def __init__(self, width: int, state: int = 16, *, rank: int | None = None) -> None:
         super().__init__(width)
         rank = math.ceil(width / 16) if rank is None else rank
+        check_sizes(state=state, rank=rank)
         self.sizes = (rank, state, state)
         self.x_proj = nn.Linear(width, sum(self.sizes), bias=False)
         self.dt_proj = nn.Linear(rank, width, bias=False)

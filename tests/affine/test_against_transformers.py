@@ -65,6 +65,8 @@ def make_pair(row, options, tied):
             chunk_size=16,
         )
         theirs = transformers.Mamba2ForCausalLM(config)
+        if options["groups"] > 1 and not hasattr(theirs.backbone.layers[0].mixer.norm, "group_size"):
+            pytest.skip("this older version of transformers takes the norm over all groups at once")
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

@@ -381,7 +381,7 @@ def test_a_state_that_does_not_fit_is_refused(row, device):
         if part is None:
             continue
         with refused(
-            TypeError, "A state must be torch.float64 .*, got torch.float32; pass what the call before"
+            TypeError, "The state must be torch.float64 .*, got torch.float32; pass what the call before"
         ):
             layer(x, state._replace(**{field: part.float()}))
         with refused(

@@ -62,7 +62,7 @@ def check_vectors(x: Tensor, width: int, dtype: torch.dtype) -> None:
         raise TypeError(f"x must be {dtype} like the layer, got {x.dtype}; cast one of them.")
 
 
-def check_sizes(**sizes: float) -> None:
+def check_sizes(**sizes: int | float) -> None:
     """Refuse parts of a layer that have nothing in them.
 
     Raises:

@@ -33,10 +33,14 @@ class Action:
         """Return the element that changes nothing."""
         return torch.ones_like(like)
 
+    def apply(self, pair: tuple[Element, Tensor], state: Tensor) -> Tensor:
+        """Return ``E |> s + f``."""
+        element, shift = pair
+        return shift + self.act(element, state)
+
     def combine(self, left: tuple[Element, Tensor], right: tuple[Element, Tensor]) -> tuple[Element, Tensor]:
         """Apply the map of the earlier tokens, then that of the later ones."""
-        (earlier, first), (later, then) = left, right
-        return self.compose(later, earlier), then + self.act(later, first)
+        return self.compose(right[0], left[0]), self.apply(right, left[1])
 
     def identity(self, like: tuple[Element, Tensor]) -> tuple[Element, Tensor]:
         """Return the map that changes nothing."""

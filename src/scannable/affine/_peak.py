@@ -3,19 +3,27 @@
 import torch
 from torch import Tensor
 
-from scannable.scans import scan
+from scannable.affine._actions import Action
+from scannable.affine._lifted import earlier, states_of
 
 
-class _MaxPlus:
+class _MaxPlus(Action):
     """Pairs ``(fall, rise)``: adding is taking the maximum, multiplying is adding."""
 
-    @staticmethod
-    def combine(left: tuple[Tensor, Tensor], right: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return left[0] + right[0], torch.maximum(left[1] + right[0], right[1])
+    def compose(self, later: Tensor, earlier: Tensor) -> Tensor:
+        return later + earlier
 
-    @staticmethod
-    def identity(like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return torch.zeros_like(like[0]), torch.full_like(like[1], -torch.inf)
+    def act(self, element: Tensor, state: Tensor) -> Tensor:
+        return element + state
+
+    def one(self, like: Tensor) -> Tensor:
+        return torch.zeros_like(like)
+
+    def apply(self, pair: tuple[Tensor, Tensor], state: Tensor) -> Tensor:
+        return torch.maximum(pair[1], self.act(pair[0], state))
+
+    def identity(self, like: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return self.one(like[0]), torch.full_like(like[1], -torch.inf)
 
 
 @torch.no_grad()
@@ -30,18 +38,7 @@ def running_peak(
         first: The maximum before the first token of each sequence, ``(n, H)``, at least zero.
         lengths: Of packed sequences, or None.
     """
-    batch, length = fall.shape[:2]
-    if not length:
+    if not fall.shape[1]:
         return rise, rise, first.detach()
-    counts = torch.tensor([length] * batch if lengths is None else lengths, device=fall.device)
-    offsets = None if lengths is None else [0, *counts.cumsum(0).tolist()]
-    fallen, risen = scan(_MaxPlus(), (fall, rise.clamp(min=0)), inclusive=True, offsets=offsets)
-    ends = counts.cumsum(0)
-    start = first.repeat_interleave(counts, 0).view(rise.shape)
-    peak = torch.maximum(start + fallen, risen)
-    before = torch.cat([peak.flatten(0, 1)[:1], peak.flatten(0, 1)[:-1]])
-    some = counts > 0
-    last = first.clone()
-    last[some] = peak.flatten(0, 1)[(ends - 1)[some]]
-    before[(ends - counts)[some]] = first[some]
-    return peak, before.view(rise.shape), last
+    peak, last = states_of(_MaxPlus(), (fall, rise.clamp(min=0)), first, lengths=lengths)
+    return peak, earlier(peak, first, lengths), last

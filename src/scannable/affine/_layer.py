@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from scannable.affine._actions import Action
 from scannable.affine._check import check_mask, check_option, check_packed, check_state, check_vectors
 from scannable.affine._peak import running_peak
-from scannable.affine._recurrence import Implementation, Precision, Read, elementwise, recurrence
+from scannable.affine._recurrence import Implementation, Precision, Read, elementwise, recurrence, state_dtype
 from scannable.affine._window import Window, convolve
 
 
@@ -206,7 +206,7 @@ class Layer(nn.Module):
                 f"pass what this layer returned, or None to begin."
             )
         lengths = None if offsets is None else check_packed(offsets, *x.shape[:2])
-        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        wide = state_dtype(x)
         if mask is None:
             carry = Carry(state, lengths, wide, implementation, precision)
             y = self.mix(x, carry)

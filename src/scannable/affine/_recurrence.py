@@ -85,7 +85,7 @@ def recurrence(
     check_inputs(q, k, v, decay, erase)
     batch, length = q.shape[:2]
     lengths = None if offsets is None else check_packed(offsets, batch, length)
-    wide = _wide(q, k, v, decay, erase)
+    wide = state_dtype(q, k, v, decay, erase)
     shape = (batch if lengths is None else len(lengths), q.shape[2], q.shape[3], v.shape[3])
     state = _first(state, shape, wide, q.device)
     if mask is not None:
@@ -161,7 +161,7 @@ def elementwise(
         )
     batch, length = write.shape[:2]
     lengths = None if offsets is None else check_packed(offsets, batch, length)
-    wide = _wide(write, decay)
+    wide = state_dtype(write, decay)
     sequences = batch if lengths is None else len(lengths)
     state = _first(state, (sequences, *write.shape[2:]), wide, write.device)
     if mask is not None:
@@ -184,7 +184,7 @@ def _chosen(implementation: str | None, device: torch.device | str) -> str:
     return implementation
 
 
-def _wide(*inputs: Tensor | None) -> torch.dtype:
+def state_dtype(*inputs: Tensor | None) -> torch.dtype:
     """Return the dtype of states: float32, or float64 if anything is float64."""
     return torch.float64 if any(x is not None and x.dtype == torch.float64 for x in inputs) else torch.float32
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scannable.affine import ROWS, Action, Carry, Elementwise, Layer, lift
 from scannable.affine._actions import Element
+from scannable.affine._recurrence import state_dtype
 from scannable.experiments._measure import environment
 from scannable.models import (
     AffineLanguageModelConfig,
@@ -75,8 +76,7 @@ def lifted(layer: Layer, x: Tensor) -> tuple[Action, tuple[Element, Tensor]]:
 
     There is one for each step of the recurrence: a token, or in DeltaProduct one of its factors.
     """
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    carry = _Recorder(None, None, wide, None, "inputs")
+    carry = _Recorder(None, None, state_dtype(x), None, "inputs")
     layer.mix(x, carry)
     return carry.pairs
 

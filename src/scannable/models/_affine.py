@@ -1,7 +1,7 @@
 """A language model of affine layers: one row of the family between norms, in a stream of constant size."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from scannable.affine import ROWS, Implementation, Layer, RowState
-from scannable.models._check import as_sequence, check_batch, check_config, check_reading, check_tokens
-from scannable.models._generate import generate
+from scannable.models._check import check_batch, check_config, check_reading, check_tokens
 from scannable.models._head import Head
 from scannable.models._stream import Stream
+from scannable.models._streaming import Streaming
 from scannable.modules import TokenEncoder, initialise
 
 
@@ -94,7 +94,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return type(value) is kind or (kind is float and type(value) is int)
 
 
-class AffineLanguageModel(nn.Module):
+class AffineLanguageModel(Streaming):
     """A language model whose stream has one size, however long the text.
 
     Args:
@@ -137,10 +137,6 @@ class AffineLanguageModel(nn.Module):
         check_batch(batch)
         return Stream(owner=id(self), count=0, batch=batch, cache=None)
 
-    def step(self, stream: Stream, token: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Stream]:
-        """Read one token."""
-        return self.prefill(stream, as_sequence(token))
-
     def prefill(
         self, stream: Stream, tokens: Int[Tensor, "B T"], logits: Literal["last", "all"] = "last"
     ) -> tuple[Float[Tensor, "B *T V"], Stream]:
@@ -158,18 +154,6 @@ class AffineLanguageModel(nn.Module):
         read, cache = self._read(tokens, stream.cache)
         stream = replace(stream, count=stream.count + tokens.shape[1], cache=cache)
         return self.head(read if logits == "all" else read[:, -1]), stream
-
-    def generate(self, prompt: Int[Tensor, "B T"], **options: Any) -> Iterator[Int[Tensor, " B"]]:
-        """Yield tokens that go on from the prompt; options are those of ``models.generate``."""
-        return generate(self, prompt, **options)
-
-    def restore(self, named: dict[str, Tensor]) -> Stream:
-        """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.
-
-        Raises:
-            ValueError: If it is not a stream of such a model.
-        """
-        return Stream.from_tensors(named, self._stream_like)
 
     def _stream_like(self, count: int) -> Stream:
         """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""

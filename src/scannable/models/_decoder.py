@@ -1,17 +1,16 @@
 """The baseline: a GPT-2-style decoder of the same blocks, whose stream grows with every token."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from scannable.models._check import as_sequence, check_batch, check_config, check_reading, check_tokens
-from scannable.models._generate import generate
+from scannable.models._check import check_batch, check_config, check_reading, check_tokens
 from scannable.models._head import Head
 from scannable.models._stream import Stream
+from scannable.models._streaming import Streaming
 from scannable.modules import Positions, TokenEncoder, Transformer
 
 
@@ -42,7 +41,7 @@ class DecoderConfig:
         check_config(self)
 
 
-class Decoder(nn.Module):
+class Decoder(Streaming):
     """A causal Transformer language model with a key-value cache.
 
     Args:
@@ -78,10 +77,6 @@ class Decoder(nn.Module):
         check_batch(batch)
         return Stream(owner=id(self), count=0, batch=batch, cache=(0, ()))
 
-    def step(self, stream: Stream, token: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Stream]:
-        """Read one token."""
-        return self.prefill(stream, as_sequence(token))
-
     def prefill(
         self, stream: Stream, tokens: Int[Tensor, "B T"], logits: Literal["last", "all"] = "last"
     ) -> tuple[Float[Tensor, "B *T V"], Stream]:
@@ -100,20 +95,9 @@ class Decoder(nn.Module):
         stream = replace(stream, count=stream.count + tokens.shape[1], cache=cache)
         return self.head(read if logits == "all" else read[:, -1]), stream
 
-    def generate(self, prompt: Int[Tensor, "B T"], **options: Any) -> Iterator[Int[Tensor, " B"]]:
-        """Yield tokens that go on from the prompt; options are those of ``models.generate``."""
-        return generate(self, prompt, **options)
-
-    def restore(self, named: dict[str, Tensor]) -> Stream:
-        """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.
-
-        Raises:
-            ValueError: If it is not a stream of such a model.
-        """
-        return Stream.from_tensors(
-            named,
-            lambda count: Stream(owner=id(self), count=count, batch=1, cache=self.stack.blank(count)),
-        )
+    def _stream_like(self, count: int) -> Stream:
+        """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""
+        return Stream(owner=id(self), count=count, batch=1, cache=self.stack.blank(count))
 
     def _blank(self) -> Int[Tensor, "0 0"]:
         return torch.zeros(0, 0, dtype=torch.long, device=self.embed.tokens.weight.device)

@@ -1,22 +1,21 @@
 """Enc + Agg + Inf: one model in two forms, parallel over a tree and streaming with a counter."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from scannable.models._check import as_sequence, check_batch, check_chunk, check_reading, check_tokens
-from scannable.models._generate import generate
+from scannable.models._check import check_batch, check_chunk, check_reading, check_tokens
 from scannable.models._stream import Stream
+from scannable.models._streaming import Streaming
 from scannable.modules import Inference
 from scannable.scans import Aggregator, Counter, State, scan
 
 
-class PrefixScannable(nn.Module):
+class PrefixScannable(Streaming):
     """A prefix-scannable model ([1] v2, Definition 3.1), of any three parts.
 
     Output ``t`` has seen tokens up to and with ``t``: those of the chunk so far, and all chunks before through
@@ -90,10 +89,6 @@ class PrefixScannable(nn.Module):
         check_batch(batch)
         return self._open(Counter.empty(self.aggregator, self._like(batch)), self._blank(batch))
 
-    def step(self, stream: Stream, token: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "B ..."], Stream]:
-        """Read one token; return what is said of it, and the stream after it."""
-        return self.prefill(stream, as_sequence(token))
-
     def prefill(
         self,
         stream: Stream,
@@ -136,18 +131,6 @@ class PrefixScannable(nn.Module):
             output, stream = self._read_within(stream, tokens[:, length - rest :])
             outputs.append(output)
         return (torch.cat(outputs, 1) if logits == "all" else outputs[-1][:, -1]), stream
-
-    def generate(self, prompt: Shaped[Tensor, "B T"], **options: Any) -> Iterator[Shaped[Tensor, " B"]]:
-        """Yield tokens that go on from the prompt; options are those of ``models.generate``."""
-        return generate(self, prompt, **options)
-
-    def restore(self, named: dict[str, Tensor]) -> Stream:
-        """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.
-
-        Raises:
-            ValueError: If it is not a stream of such a model.
-        """
-        return Stream.from_tensors(named, self._stream_like)
 
     def _stream_like(self, count: int) -> Stream:
         """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""

@@ -1,0 +1,41 @@
+"""What every model does with its own ``prefill`` and streams: a step, generation, resumption."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from jaxtyping import Int, Shaped
+from torch import Tensor, nn
+
+from scannable.models._check import as_sequence
+from scannable.models._generate import generate
+from scannable.models._stream import Stream
+
+
+class Streaming(nn.Module):
+    """A model that reads a stream; one derives from it and writes ``prefill`` and ``_stream_like``."""
+
+    def prefill(
+        self, stream: Stream, tokens: Tensor, logits: Literal["last", "all"] = "last"
+    ) -> tuple[Tensor, Stream]:
+        """Read any number of tokens."""
+        raise NotImplementedError
+
+    def _stream_like(self, count: int) -> Stream:
+        """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""
+        raise NotImplementedError
+
+    def step(self, stream: Stream, token: Shaped[Tensor, "B ..."]) -> tuple[Shaped[Tensor, "B ..."], Stream]:
+        """Read one token; return what is said of it, and the stream after it."""
+        return self.prefill(stream, as_sequence(token))
+
+    def generate(self, prompt: Int[Tensor, "B T"], **options: Any) -> Iterator[Int[Tensor, " B"]]:
+        """Yield tokens that go on from the prompt; options are those of ``models.generate``."""
+        return generate(self, prompt, **options)
+
+    def restore(self, named: dict[str, Tensor]) -> Stream:
+        """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.
+
+        Raises:
+            ValueError: If it is not a stream of such a model.
+        """
+        return Stream.from_tensors(named, self._stream_like)

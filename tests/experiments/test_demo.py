@@ -10,7 +10,7 @@ from scannable.cli._terminal import Terminal
 from scannable.experiments import DemoConfig, MeasureConfig, demo
 from scannable.models import DecoderConfig, TransformerPSMConfig
 from scannable.tasks import WordProblemConfig
-from scannable.training import CurriculumConfig, OptimiserConfig, RunConfig
+from scannable.training import CurriculumConfig, OptimiserConfig, WordRunConfig
 
 
 def small(**measure):
@@ -26,8 +26,8 @@ def small(**measure):
     decoder = DecoderConfig(width=8, heads=2, layers=1, positions="rotary")
     sizes = {"multiples": (1, 4), "between": (2.0,), "sequences": 4, "piece": 3, "allowed": 1.0}
     return DemoConfig(
-        psm=RunConfig(model=psm, **common),
-        decoder=RunConfig(model=decoder, **common),
+        psm=WordRunConfig(model=psm, **common),
+        decoder=WordRunConfig(model=decoder, **common),
         measure=MeasureConfig(**sizes | measure),
     )
 

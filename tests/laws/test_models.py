@@ -49,15 +49,20 @@ def test_a_transformer_psm_is_one_function(chunk, positions):
 def test_a_transformer_psm_is_one_function_at_every_length(positions):
     with torch.no_grad():
         for chunk, identity in ((1, "flag"), (4, "learned"), (5, "flag")):
-            model = psm(chunk=chunk, positions=positions, identity=identity, codebook="own")
-            assert_one_function(model, draw(2, 23), chunk, chunk)
+            for inference in ("concatenated", "cross"):
+                model = psm(
+                    chunk=chunk, positions=positions, identity=identity, codebook="own", inference=inference
+                )
+                assert_one_function(model, draw(2, 23), chunk, (chunk, inference))
 
 
 @pytest.mark.parametrize("positions", ["absolute", "rotary", "none"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_the_decoder_is_one_function(positions, batch):
     with torch.no_grad():
-        assert_one_function(decoder(positions=positions), draw(batch, 23), 4, positions)
+        for window in (None, 1, 4, 7, 22, 23, 40):
+            model = decoder(positions=positions, window=window)
+            assert_one_function(model, draw(batch, 23), 4, (positions, window))
 
 
 def gradients(model, outputs, cotangent):
@@ -97,7 +102,8 @@ def test_both_forms_of_a_transformer_psm_have_the_same_gradients(positions):
 
 @pytest.mark.parametrize("positions", ["absolute", "rotary", "none"])
 def test_both_forms_of_the_decoder_have_the_same_gradients(positions):
-    assert_same_gradients(decoder(positions=positions), draw(2, 14), 4, positions)
+    for window in (None, 3):
+        assert_same_gradients(decoder(positions=positions, window=window), draw(2, 14), 4, window)
 
 
 def test_recomputation_changes_no_gradient():
@@ -114,6 +120,7 @@ SUBJECTS = {
     "rotary, learned": lambda: psm(positions="rotary", identity="learned", chunk=3),
     "shared, codes": lambda: psm(shared=True, codebook="tied", chunk=1),
     "global, causal": lambda: psm(positions="global", aggregator_mask="causal"),
+    "cross": lambda: psm(inference="cross"),
     "decoder": lambda: decoder(),
 }
 

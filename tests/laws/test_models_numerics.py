@@ -129,6 +129,6 @@ def test_a_copy_of_a_model_is_the_same_function_and_keeps_its_ties():
     model = psm(codebook="tied")
     twin = copy.deepcopy(model)
     assert torch.equal(model(draw(2, 14)), twin(draw(2, 14)))
-    assert twin.inference.head.codes is twin.encoder.tokens
+    assert twin.head.codes is twin.encoder.tokens
     assert twin.aggregator.codes is twin.encoder.tokens
     assert twin.inference.embed is twin.encoder

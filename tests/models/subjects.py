@@ -27,6 +27,7 @@ def every_switch():
     for i, values in enumerate(itertools.product(*SWITCHES.values())):
         turns = {"tied": i % 2 == 0, "recompute": i % 3 == 0}
         turns |= {"norm": (None, 2.0)[i % 7 == 0], "codebook_gradient": ("soft", "stop")[i % 11 == 0]}
+        turns |= {"inference": ("concatenated", "cross")[i % 5 % 2]}
         yield dict(zip(SWITCHES, values, strict=True)) | turns
 
 

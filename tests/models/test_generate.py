@@ -20,6 +20,18 @@ def model(request):
     return request.param()
 
 
+class ByValue:
+    """Hides what kind of model it is, so that only its steps by value can be taken."""
+
+    def __init__(self, model):
+        self.start, self.prefill, self.step, self.parameters = (
+            model.start,
+            model.prefill,
+            model.step,
+            model.parameters,
+        )
+
+
 class Fixed:
     """Says the same of every text."""
 
@@ -70,14 +82,21 @@ def test_it_goes_on_for_ever_unless_told_when_to_stop(model):
     assert list(model.generate(draw(1, 1), tokens=0)) == []
 
 
-def test_nothing_remembers_how_to_be_differentiated():
-    model = affine()
+def test_nothing_remembers_how_to_be_differentiated(model):
     seen = []
-    step = model.step
-    model.step = lambda stream, token: seen.append(step(stream, token)) or seen[-1]
+    model.head.register_forward_hook(lambda head, inputs, logits: seen.append(logits))
     list(generate(model, draw(1, 2), tokens=3))
-    assert len(seen) == 2
-    assert not any(logits.requires_grad for logits, _ in seen)
+    assert len(seen) == 3
+    assert not any(logits.requires_grad for logits in seen)
+
+
+def test_tokens_are_those_of_the_value_form(model):
+    prompt, options = draw(2, 3), {"temperature": 0.8, "top_k": 7, "top_p": 0.9}
+    found = list(model.generate(prompt, tokens=21, generator=torch.Generator().manual_seed(1), **options))
+    expected = generate(
+        ByValue(model), prompt, tokens=21, generator=torch.Generator().manual_seed(1), **options
+    )
+    assert all(torch.equal(token, other) for token, other in zip(found, expected, strict=True))
 
 
 def test_the_last_token_is_not_read():

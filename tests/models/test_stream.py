@@ -106,7 +106,7 @@ def test_what_is_wrong_is_named():
         model.restore({})
     with refuses(ValueError, "whole number 'batch' from 1", "got 0"):
         model.restore(good | {"batch": torch.tensor(0)})
-    with refuses(ValueError, "'0' being (torch.float64, (2, 2, 6, 8))", "(torch.float32, (2, 2, 6, 8))"):
+    with refuses(ValueError, "'0' being (torch.float64, (2, 6, 2, 8))", "(torch.float32, (2, 6, 2, 8))"):
         model.restore(good | {"0": good["0"].float()})
 
 

@@ -12,7 +12,7 @@ from scannable.testing._subject import relative
 def copy_to_decoder(model, decoder, chunk):
     with torch.no_grad():
         decoder.embed.tokens.weight.copy_(model.encoder.tokens.weight)
-        decoder.head.codes.weight.copy_(model.inference.head.codes.weight)
+        decoder.head.codes.weight.copy_(model.head.codes.weight)
         weights = dict(model.inference.stack.state_dict())
         if "slots.weight" in weights:
             # The chunk's slots come after those of a prefix.
@@ -88,9 +88,9 @@ def test_shared_blocks_are_one_stack():
 
 def test_ties():
     model = psm()
-    assert model.inference.head.codes is model.encoder.tokens
+    assert model.head.codes is model.encoder.tokens
     untied = psm(tied=False, codebook="own")
-    assert untied.inference.head.codes is not untied.encoder.tokens
+    assert untied.head.codes is not untied.encoder.tokens
     assert isinstance(untied.aggregator, Codebook)
     assert untied.aggregator.codes.weight.shape == (50, 16)
     assert model.encoder is model.inference.embed

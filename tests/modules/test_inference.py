@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.subjects import stir
-from scannable.modules import Inference, TokenEncoder, Transformer, TransformerInference
+from scannable.modules import CrossInference, Inference, TokenEncoder, Transformer, TransformerInference
 from scannable.testing._subject import relative
 
 IDS = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
@@ -40,18 +40,18 @@ def test_a_module_that_reads_nothing_says_what_to_write():
         Inference()(None, IDS)
 
 
-def transformer_inference(positions="none", within="absolute"):
+def transformer_inference(positions="none", within="absolute", kind=TransformerInference):
     encoder = TokenEncoder(10, 8, positions=positions, limit=100)
     stack = Transformer(8, 2, 2, positions=within, slots=10)
-    head = torch.nn.Linear(8, 3)
-    return stir(TransformerInference(encoder, stack, head, prefix_slots=5))
+    return stir(kind(encoder, stack, prefix_slots=5))
 
 
 @pytest.mark.parametrize("within", ["absolute", "rotary", "none"])
 @pytest.mark.parametrize("positions", ["none", "chunk", "global"])
 @pytest.mark.parametrize("has_prefix", [True, False])
-def test_the_cache_reads_what_one_pass_reads(positions, within, has_prefix):
-    inference = transformer_inference(positions, within)
+@pytest.mark.parametrize("kind", [TransformerInference, CrossInference])
+def test_the_cache_reads_what_one_pass_reads(positions, within, has_prefix, kind):
+    inference = transformer_inference(positions, within, kind)
     prefix = torch.randn(2, 5, 8, dtype=torch.float64) if has_prefix else None
     place = torch.tensor([10, 20]) if inference.absolute else 0
     with torch.no_grad():

@@ -34,14 +34,14 @@ def plain_rotation(x, position):
     return turned
 
 
-def plain_attention(attention, x, causal):
+def plain_attention(attention, x, causal, rotary):
     width, heads, slots = x.shape[-1], attention.heads, x.shape[1]
     size = width // heads
     mixed = []
     for head in range(heads):
         rows = [slice(part * width + head * size, part * width + (head + 1) * size) for part in range(3)]
         q, k, v = (x @ attention.qkv.weight[r].T + attention.qkv.bias[r] for r in rows)
-        if attention.rotary:
+        if rotary:
             q, k = plain_rotation(q, 0), plain_rotation(k, 0)
         scores = q @ k.transpose(1, 2) / math.sqrt(size)
         for query in range(slots if causal else 0):
@@ -61,7 +61,7 @@ def plain_transformer(stack, x, causal):
     if stack.slots is not None:
         x = x + stack.slots.weight[: x.shape[1]]
     for block in stack.blocks:
-        x = x + plain_attention(block.attention, plain_norm(block.attention_norm, x), causal)
+        x = x + plain_attention(block.attention, plain_norm(block.attention_norm, x), causal, stack.rotary)
         wide, _, narrow = block.mlp
         hidden = plain_norm(block.mlp_norm, x) @ wide.weight.T + wide.bias
         gelu = hidden * (1 + torch.tanh(math.sqrt(2 / math.pi) * (hidden + 0.044715 * hidden**3))) / 2
@@ -94,7 +94,7 @@ def test_a_cache_in_any_pieces_is_one_causal_pass(positions, sizes):
             assert relative(read, expected[:, start : start + size]) <= EXACT
             start += size
         assert cache[0] == 7
-        assert all(y.shape == (3, 2, 7, 4) and y.is_contiguous() for layer in cache[1] for y in layer)
+        assert all(y.shape == (3, 7, 2, 4) and y.is_contiguous() for layer in cache[1] for y in layer)
 
 
 def test_a_cache_may_drop_what_is_not_read():

@@ -6,7 +6,7 @@ import torch
 
 from scannable.models import DecoderConfig
 from scannable.tasks import WordProblemConfig
-from scannable.training import CurriculumConfig, OptimiserConfig, RunConfig
+from scannable.training import CurriculumConfig, OptimiserConfig, WordRunConfig
 from scannable.training._checkpoint import read_tensors
 
 
@@ -21,7 +21,7 @@ def tiny(**fields):
         "tokens": 64,
         "log_every": 4,
     }
-    return RunConfig(**{**defaults, **fields})
+    return WordRunConfig(**{**defaults, **fields})
 
 
 def same_state(one, other):

@@ -69,7 +69,14 @@ def test_a_run_without_weights_is_refused(run):
         ({"a": 1}, r"config\.json must be the config of a run"),
         ({"format": 9, "config": {}}, r"config\.json must have format 1, got 9; read it with the version"),
         ({"format": 1, "config": {"steps": "x"}}, r"config\.json: config\.steps must be of type int"),
-        ({"format": 1, "config": None}, r"config\.json: config must be an object"),
+        (
+            {"format": 1, "config": None},
+            r"config\.json: config\.kind must be one of \['text', 'words'\], got None",
+        ),
+        (
+            {"format": 1, "config": {"kind": "images"}},
+            r"config\.json: config\.kind must be one of .*got 'images'",
+        ),
     ],
 )
 def test_a_config_that_is_none_is_refused(run, content, words):

@@ -14,6 +14,7 @@ from scannable.tasks import WordProblemConfig
 from scannable.training import Check, CurriculumConfig, Progress, load, read_config, train
 from scannable.training._checkpoint import read_tensors, weights, write_tensors
 from scannable.training._run import Run
+from scannable.training._words import WordCourse
 from training.runs import same_state, tiny
 
 CONFIG = tiny()
@@ -96,22 +97,23 @@ def test_a_run_stopped_again_and_again_equals_the_uninterrupted_one(uninterrupte
     ]
 
 
-@pytest.mark.parametrize("method", ["_update", "_check"])
+@pytest.mark.parametrize(("owner", "method"), [(Run, "_update"), (WordCourse, "check")])
 def test_a_step_cut_in_two_is_made_again_from_the_last_checkpoint(
-    uninterrupted, tmp_path, monkeypatch, method
+    uninterrupted, tmp_path, monkeypatch, owner, method
 ):
-    config, calls, whole = tiny(save_every=0.0), [], getattr(Run, method)
+    config, calls, whole = tiny(save_every=0.0), [], getattr(owner, method)
 
-    def half(run):
-        calls.append(run.step)
-        if run.step == 10 and calls.count(10) == 1:
-            for parameter in run.model.parameters():
+    def half(self, *arguments):
+        model, step = arguments or (self.model, self.step)
+        calls.append(step)
+        if step == 10 and calls.count(10) == 1:
+            for parameter in model.parameters():
                 parameter.data.add_(1)
             torch.rand(3)
             raise KeyboardInterrupt
-        return whole(run)
+        return whole(self, *arguments)
 
-    monkeypatch.setattr(Run, method, half)
+    monkeypatch.setattr(owner, method, half)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path)
     assert read_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == (10 if method == "_update" else 9)
@@ -194,7 +196,9 @@ def test_a_torn_line_and_lines_that_come_again_are_taken_out_of_the_metrics(unin
     ]
 
 
-@pytest.mark.parametrize("fault", ["truncated", "flipped", "foreign", "of another run", "incomplete"])
+@pytest.mark.parametrize(
+    "fault", ["truncated", "flipped", "foreign", "of another run", "older", "incomplete"]
+)
 def test_a_broken_checkpoint_stops_the_run_and_nothing_is_overwritten(tmp_path, fault):
     with pytest.raises(KeyboardInterrupt):
         train(CONFIG, tmp_path, report=stop_at(8))
@@ -210,8 +214,13 @@ def test_a_broken_checkpoint_stops_the_run_and_nothing_is_overwritten(tmp_path, 
             path.write_bytes(b"PK\3\4" + whole)
         case "of another run":
             write_tensors(path, tensors, {**facts, "config": {**facts["config"], "seed": 7}})
+        case "older":
+            # Before there were several kinds of run.
+            old = {name: value for name, value in facts["config"].items() if name != "kind"}
+            tensors = {name.replace("course.", "generator."): x for name, x in tensors.items()}
+            write_tensors(path, tensors, {**facts, "config": old})
         case _:
-            tensors.pop("generator.batches")
+            tensors.pop("course.batches")
             write_tensors(path, tensors, facts)
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors must .*, got .*; \w+"):
@@ -364,7 +373,7 @@ def test_a_device_that_is_not_there_is_refused(tmp_path):
 def test_bfloat16_runs_under_autocast_and_keeps_float32_weights(tmp_path):
     train(tiny(precision="bfloat16", steps=6), tmp_path)
     tensors, _ = read_tensors(tmp_path / "checkpoint.safetensors")
-    kept = [x.dtype for name, x in tensors.items() if not name.startswith("generator")]
+    kept = [x.dtype for name, x in tensors.items() if name.startswith(("model.", "optimiser."))]
     assert set(kept) == {torch.float32}
 
 

@@ -74,5 +74,6 @@ def earlier(after: Tensor, first: Tensor, lengths: list[int] | None) -> Tensor:
 
 def _bounds(shape: torch.Size, lengths: list[int] | None, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return how many tokens each sequence has, and where it begins if all are laid end to end."""
-    counts = torch.tensor([shape[1]] * shape[0] if lengths is None else lengths, device=device)
+    alike = torch.full(shape[:1], shape[1], device=device)
+    counts = alike if lengths is None else torch.tensor(lengths, device=device)
     return counts, counts.cumsum(0) - counts

@@ -24,11 +24,7 @@ class Options:
 def run(options: Options, terminal: Terminal) -> bool:
     """Measure and print."""
     try:
-        if terminal.live:
-            with terminal.console.status("") as status:
-                found = bench_scan(options.config, progress=lambda what: status.update(what))
-        else:
-            found = bench_scan(options.config, progress=lambda what: terminal.say(what))
+        found = terminal.busy(lambda say: bench_scan(options.config, progress=say))
     except RuntimeError as error:
         complain(str(error))
         return False

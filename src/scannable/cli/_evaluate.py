@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 from rich.progress import SpinnerColumn, TextColumn
 
-from scannable.cli._target import open_run
+from scannable.cli._target import open_words
 from scannable.cli._terminal import Terminal, duration, percent, size, table
 from scannable.tasks import WordProblem
 from scannable.training import Form, evaluate
@@ -58,7 +58,7 @@ class Options:
 def run(options: Options, terminal: Terminal) -> bool:
     """Measure every length and print a table."""
     device = available(options.device)
-    model, config = open_run(options.run)
+    model, config = open_words(options.run)
     model = model.to(device)
     task = WordProblem(config.task)
     lengths = options.lengths or tuple(times * config.task.longest for times in (1, 10, 100))

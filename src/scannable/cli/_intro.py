@@ -153,10 +153,10 @@ def _coloured(bracketed: str) -> Text:
 
 
 def _show_reading(options: Options, terminal: Terminal) -> Reading:
-    from scannable.cli._target import open_run
+    from scannable.cli._target import open_words
     from scannable.tasks import WordProblem
 
-    model, config = open_run(options.model)
+    model, config = open_words(options.model)
     task = WordProblem(config.task)
     count = sum(parameter.numel() for parameter in model.parameters())
     terminal.say(

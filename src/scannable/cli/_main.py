@@ -64,6 +64,42 @@ COMMANDS = {
         ),
         resumes=True,
     ),
+    "train text": Command(
+        "train a language model on text; an interrupted run is taken up again",
+        "_train_text",
+        (
+            ("scannable train text", "a small model, on the Wikipedia articles in the package"),
+            ("scannable train text --text.data book.txt --text.tokenizer bytes", "on your own text"),
+            (
+                "torchrun --nproc-per-node 2 -m scannable train text --text.data ids/ --device cuda",
+                "on two GPUs, on shards of token ids",
+            ),
+        ),
+        resumes=True,
+    ),
+    "generate": Command(
+        "write on from a prompt with a language model, word by word, as long as you like",
+        "_generate",
+        (
+            ('scannable generate runs/text-transformer-psm-0 "The"', "two hundred tokens"),
+            (
+                'scannable generate runs/text-transformer-psm-0 "" --tokens 0 --temperature 0.8',
+                "a new article, until Ctrl-C",
+            ),
+            ("scannable generate runs/text-transformer-psm-0 - --top-p 0.9", "from the standard input"),
+        ),
+    ),
+    "evaluate text": Command(
+        "measure a language model on text: perplexity, bits a byte, loss by place, and what was merged",
+        "_evaluate_text",
+        (
+            ("scannable evaluate text runs/text-transformer-psm-0", "on what its data held out"),
+            (
+                "scannable evaluate text runs/text-transformer-psm-0 --data book.txt --reading both --form both",
+                "on another text, cut and carried, in both forms",
+            ),
+        ),
+    ),
     "evaluate": Command(
         "measure a trained model at any length, in its parallel or its streaming form",
         "_evaluate",
@@ -104,10 +140,31 @@ COMMANDS = {
         (("scannable reproduce s5 --seed 1 --json > s5.json", "another seed, as JSON"),),
         resumes=True,
     ),
+    "reproduce language": Command(
+        "train a row of the table of language models on text and measure it; wants a GPU",
+        "_reproduce_language",
+        (
+            (
+                "scannable reproduce language --row cross-64 --data ids/ --test wiki.valid.raw --json > row.json",
+                "one row of docs/language.md",
+            ),
+        ),
+        resumes=True,
+    ),
     "bench scan": Command(
         "time our scan beside torch's own, each verified before it is timed",
         "_bench",
         (("scannable bench scan", "print medians and ratios"),),
+    ),
+    "bench language": Command(
+        "time the training of language models beside a decoder of the same blocks; wants a GPU",
+        "_bench_language",
+        (("scannable bench language", "print tokens a second and ratios"),),
+    ),
+    "bench decode": Command(
+        "time decoding in place beside a full-attention decoder at its best, verified before it is timed",
+        "_bench_decode",
+        (("scannable bench decode", "print latencies and what streams keep"),),
     ),
     "bench affine": Command(
         "time the affine family beside the loop, torch's own scan and mambapy, each verified before it is timed",
@@ -141,7 +198,9 @@ def _run(name: str, rest: list[str]) -> int:
         options = _parse(name, module, rest)
         if isinstance(options, int):
             return options
-        return DONE if module.run(options, Terminal(json=options.json)) else FAILED
+        # Of several processes under torchrun the first one speaks.
+        terminal = Terminal(json=options.json, silent=os.environ.get("RANK", "0") != "0")
+        return DONE if module.run(options, terminal) else FAILED
     except KeyboardInterrupt:
         again = "; the same command goes on from here" if command.resumes else ""
         complain(f"Stopped{again}.")

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from scannable.training import RunConfig, load, pretrained
+from scannable.training import AnyRunConfig, TextRunConfig, WordRunConfig, load, pretrained
 
 
-def open_run(name: str) -> tuple[Any, RunConfig]:
+def open_run(name: str) -> tuple[Any, AnyRunConfig]:
     """Read the model of a run and its config."""
     if Path(name).is_dir():
         return load(name)
@@ -16,3 +16,25 @@ def open_run(name: str) -> tuple[Any, RunConfig]:
         raise ValueError(
             f"RUN must be a run's folder or the name of a packaged model, got {name!r}. {error}"
         ) from None
+
+
+def open_words(name: str) -> tuple[Any, WordRunConfig]:
+    """Read the model of a run on word problems."""
+    model, config = open_run(name)
+    if not isinstance(config, WordRunConfig):
+        raise ValueError(
+            f"RUN must have been trained on word problems, got {name!r}, which was trained on text; use "
+            f"scannable evaluate text {name}."
+        )
+    return model, config
+
+
+def open_text(name: str) -> tuple[Any, TextRunConfig]:
+    """Read the model of a run on text."""
+    model, config = open_run(name)
+    if not isinstance(config, TextRunConfig):
+        raise ValueError(
+            f"RUN must have been trained on text, got {name!r}, which was trained on word problems; make one with "
+            f"scannable train text."
+        )
+    return model, config

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,26 +20,35 @@ class Terminal:
 
     Attributes:
         json: Whether a program reads.
+        silent: Whether nobody does, since another process speaks for this one too.
         console: Where people read.
     """
 
     json: bool = False
+    silent: bool = False
     console: Console = field(default_factory=lambda: _console())
 
     @property
     def live(self) -> bool:
         """Whether lines may be drawn over: a person sits at a terminal."""
-        return not self.json and self.console.is_terminal
+        return not (self.json or self.silent) and self.console.is_terminal
 
     def record(self, value: Any) -> None:
         """Write one JSON object on a line of its own, for a program."""
-        if self.json:
+        if self.json and not self.silent:
             print(json.dumps(value, allow_nan=False), flush=True)
 
     def say(self, *parts: Any) -> None:
         """Write text with rich's markup, or a table, for a person."""
-        if not self.json:
+        if not (self.json or self.silent):
             self.console.print(*parts)
+
+    def busy(self, work: Callable[[Callable[[str], None]], Any]) -> Any:
+        """Do some work and show what it says it is at."""
+        if not self.live:
+            return work(self.say)
+        with self.console.status("") as status:
+            return work(status.update)
 
     def progress(self, *columns: ProgressColumn | str) -> Progress:
         """Make a live bar; where nothing may be drawn over, one that stays invisible."""

@@ -17,7 +17,7 @@ from scannable.training import (
     Event,
     OptimiserConfig,
     Progress,
-    RunConfig,
+    WordRunConfig,
     load,
     train,
     write_json,
@@ -26,7 +26,7 @@ from scannable.viewer import demo_page
 
 TASK = WordProblemConfig(group="S5", shortest=2, longest=16)
 
-PSM = RunConfig(
+PSM = WordRunConfig(
     task=TASK,
     model=TransformerPSMConfig(
         width=96,
@@ -47,7 +47,7 @@ PSM = RunConfig(
 )
 """The recipe of the demo's model: one block that both merges and predicts, its states snapped to token vectors."""
 
-DECODER = RunConfig(
+DECODER = WordRunConfig(
     task=TASK,
     model=DecoderConfig(width=72, heads=4, layers=2, positions="rotary"),
     optimiser=OptimiserConfig(rate=3e-3, warmup=50, schedule="linear", decay=0.1),
@@ -59,7 +59,7 @@ DECODER = RunConfig(
 
 It would not get past the first stages of a curriculum."""
 
-AFFINE = RunConfig(
+AFFINE = WordRunConfig(
     task=TASK,
     model=AffineLanguageModelConfig(width=72, layers=2),
     optimiser=OptimiserConfig(rate=3e-3, warmup=50, schedule="linear", decay=0.1),
@@ -77,9 +77,9 @@ RECIPES = {"transformer-psm": PSM, "decoder": DECODER, "affine": AFFINE}
 class DemoConfig:
     """Two runs on one task, and what is measured of them."""
 
-    psm: RunConfig = PSM
+    psm: WordRunConfig = PSM
     """How the Transformer-PSM is trained."""
-    decoder: RunConfig = DECODER
+    decoder: WordRunConfig = DECODER
     """How the baseline is trained."""
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     """What is measured of both."""
@@ -148,7 +148,7 @@ def demo(
     return record
 
 
-def _trained(name: str, config: RunConfig, folder: Path, work: Stages) -> dict[str, Any]:
+def _trained(name: str, config: WordRunConfig, folder: Path, work: Stages) -> dict[str, Any]:
     work.at(name)
 
     def report(event: Event) -> None:

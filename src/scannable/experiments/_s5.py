@@ -17,7 +17,7 @@ from scannable.experiments._demo import PSM
 from scannable.experiments._measure import environment
 from scannable.models import TransformerPSM, TransformerPSMConfig
 from scannable.tasks import PermutationGroup, WordProblem
-from scannable.training import Event, RunConfig, evaluate, load, train
+from scannable.training import Check, Event, WordRunConfig, evaluate, load, train
 
 RECIPE = replace(
     PSM,
@@ -31,7 +31,7 @@ RECIPE = replace(
 """The demo's recipe, on a GPU: one more stage, more tokens in a step, more steps."""
 
 
-def _variant(**changes: Any) -> RunConfig:
+def _variant(**changes: Any) -> WordRunConfig:
     assert isinstance(RECIPE.model, TransformerPSMConfig)
     return replace(RECIPE, model=replace(RECIPE.model, **changes))
 
@@ -84,7 +84,7 @@ def s5(
         solved: dict[int, int] = {}
 
         def note(event: Event, name: str = name, solved: dict[int, int] = solved) -> None:
-            if getattr(event, "solved", False):
+            if isinstance(event, Check) and event.solved:
                 solved.setdefault(event.length, event.step)
             if report is not None:
                 report(name, event)
@@ -137,8 +137,8 @@ def products(model: Any, group: PermutationGroup) -> dict[str, Any]:
     with torch.no_grad():
         vectors = model.encoder(one[:, None])
         merged = model.aggregator.combine(vectors[left], vectors[right])
-        logits = model.inference(vectors[left], right[:, None])[:, 0]
-        single = model.inference(None, one[:, None])[:, 0]
+        logits = model.head(model.inference(vectors[left], right[:, None]))[:, 0]
+        single = model.head(model.inference(None, one[:, None]))[:, 0]
     right_logits = logits.gather(1, wanted[:, None])[:, 0]
     others = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
     return {

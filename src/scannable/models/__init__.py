@@ -6,6 +6,8 @@ from scannable.models._decoder import Decoder, DecoderConfig
 from scannable.models._generate import generate
 from scannable.models._mixer import PrefixScannableMixer
 from scannable.models._prefix_scannable import PrefixScannable
+from scannable.models._stepper import stepper
+from scannable.models._stepper_base import Stepper
 from scannable.models._stream import Stream
 from scannable.models._transformer_psm import TransformerPSM, TransformerPSMConfig
 
@@ -18,9 +20,11 @@ __all__ = [
     "ModelConfig",
     "PrefixScannable",
     "PrefixScannableMixer",
+    "Stepper",
     "Stream",
     "TransformerPSM",
     "TransformerPSMConfig",
     "build",
     "generate",
+    "stepper",
 ]

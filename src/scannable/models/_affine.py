@@ -129,8 +129,18 @@ class AffineLanguageModel(Streaming):
             TypeError: If the tokens have the wrong dtype.
             ValueError: If they have the wrong shape or device or are out of range, or offsets or mask do not fit.
         """
+        return self.head(self.features(tokens, offsets=offsets, mask=mask))
+
+    def features(
+        self,
+        tokens: Int[Tensor, "B T"],
+        *,
+        offsets: Sequence[int] | Tensor | None = None,
+        mask: Bool[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Read whole texts; return what the head would read."""
         check_tokens(tokens, self._blank())
-        return self.head(self._read(tokens, None, offsets=offsets, mask=mask)[0])
+        return self._read(tokens, None, offsets=offsets, mask=mask)[0]
 
     def start(self, batch: int = 1) -> Stream:
         """Begin ``batch`` streams that have read nothing."""

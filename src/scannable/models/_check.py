@@ -22,11 +22,15 @@ def check_config(config: Any) -> None:
             raise TypeError(f"{field.name} must be of type {field.type.__name__}, got {value!r}.")
         if get_origin(field.type) is Literal and value not in get_args(field.type):
             raise ValueError(f"{field.name} must be one of {list(get_args(field.type))}, got {value!r}.")
-        if field.type is int and value < 1:
+        if field.type == int | None and not (value is None or type(value) is int):
+            raise TypeError(f"{field.name} must be of type int, got {value!r}; leave it out for none.")
+        if value is None:
+            continue
+        if field.type in (int, int | None) and value < 1:
             raise ValueError(f"{field.name} must be at least 1, got {value}; raise it.")
         if field.name == "dropout" and not 0 <= value < 1:
             raise ValueError(f"dropout must be at least 0 and less than 1, got {value}; it is a share.")
-        if field.name in ("norm", "logit_scale", "temperature") and not (value is None or value > 0):
+        if field.name in ("norm", "logit_scale", "temperature") and not value > 0:
             raise ValueError(f"{field.name} must be above zero, got {value}; raise it.")
     if not hasattr(config, "heads"):
         return

@@ -1,4 +1,4 @@
-"""The baseline: a GPT-2-style decoder of the same blocks, whose stream grows with every token."""
+"""The baseline: a GPT-2-style decoder of the same blocks, whose stream grows with every token, or to its window."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,12 +11,12 @@ from scannable.models._check import check_batch, check_config, check_reading, ch
 from scannable.models._head import Head
 from scannable.models._stream import Stream
 from scannable.models._streaming import Streaming
-from scannable.modules import Positions, TokenEncoder, Transformer
+from scannable.modules import Positions, TokenEncoder, Transformer, initialise_gpt2
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """A decoder with full causal attention."""
+    """A decoder with causal attention, full or in a window."""
 
     width: int = 128
     """Model width."""
@@ -28,6 +28,10 @@ class DecoderConfig:
     """Learned vectors up to `limit`, as in GPT-2; rotary; or none."""
     limit: int = 1024
     """How many absolute positions are learned; the other kinds have no limit."""
+    window: int | None = None
+    """How many tokens each layer sees at once, so that a stream stops growing; all of them if left out."""
+    initialisation: Literal["inputs", "gpt2"] = "inputs"
+    """First weights by the number of a map's inputs; or GPT-2's, of deviation 0.02."""
     tied: bool = True
     """Whether the head's weights are those of the token embedding."""
     norm: float | None = None
@@ -58,9 +62,12 @@ class Decoder(Streaming):
             config.layers,
             positions=config.positions,
             slots=config.limit,
+            window=config.window,
             dropout=config.dropout,
         )
         self.head = Head(self.embed.tokens, tied=config.tied, scale=config.logit_scale)
+        if config.initialisation == "gpt2":
+            initialise_gpt2(self, config.layers)
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         """Read whole sequences.
@@ -69,8 +76,12 @@ class Decoder(Streaming):
             TypeError: If the tokens have the wrong dtype.
             ValueError: If they have the wrong shape or device, are out of range, or more than there are positions.
         """
+        return self.head(self.features(tokens))
+
+    def features(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """Read whole sequences; return what the head would read."""
         check_tokens(tokens, self._blank())
-        return self.head(self.stack(self.embed(tokens)))
+        return self.stack(self.embed(tokens))
 
     def start(self, batch: int = 1) -> Stream:
         """Begin ``batch`` streams that have read nothing."""

@@ -1,6 +1,7 @@
 """Generation: tokens one after another, each drawn from what the model says of the text so far."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,15 +9,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from scannable.models._stepper import stepper
+
+REPAY = 256
+"""How many tokens repay the time that it takes to capture graphs."""
+
+Sampler = Callable[[Float[Tensor, "B vocabulary"]], Int[Tensor, " B"]]
+
 
 def generate(
     model: Any,
     prompt: Int[Tensor, "B T"],
     *,
     tokens: int | None = None,
-    temperature: float = 1.0,
+    temperature: int | float = 1.0,
     top_k: int | None = None,
-    top_p: float | None = None,
+    top_p: int | float | None = None,
     generator: torch.Generator | None = None,
 ) -> Iterator[Int[Tensor, " B"]]:
     """Read the prompt, then yield one token of each text after another, for ever unless ``tokens`` says when to stop.
@@ -34,6 +42,7 @@ def generate(
         TypeError: If the prompt is no tensor.
         ValueError: If the prompt is empty or an option makes no sense.
     """
+    draw = sampler(temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
     if not isinstance(prompt, Tensor):
         raise TypeError(
             f"A prompt must be a tensor, got {type(prompt).__name__}; make one with torch.tensor."
@@ -42,34 +51,57 @@ def generate(
         raise ValueError(
             f"A prompt must have shape (B, T >= 1), got {tuple(prompt.shape)}; begin with some token."
         )
-    if not temperature >= 0 or (top_k is not None and top_k < 1) or not (top_p is None or 0 < top_p <= 1):
-        raise ValueError(
-            f"Drawing needs temperature >= 0, top_k >= 1 and 0 < top_p <= 1, "
-            f"got temperature={temperature}, top_k={top_k}, top_p={top_p}."
-        )
     if tokens is not None and tokens < 0:
         raise ValueError(f"tokens must be at least 0, got {tokens}; leave it out to go on for ever.")
-    return _go_on(model, prompt, tokens, lambda logits: _draw(logits, temperature, top_k, top_p, generator))
+    return _go_on(model, prompt, tokens, draw)
 
 
-def _go_on(
-    model: Any, prompt: Tensor, tokens: int | None, draw: Callable[[Tensor], Tensor]
-) -> Iterator[Tensor]:
+def sampler(
+    *,
+    temperature: int | float = 1.0,
+    top_k: int | None = None,
+    top_p: int | float | None = None,
+    generator: torch.Generator | None = None,
+) -> Sampler:
+    """Return the function that draws a token of each text from its logits; arguments are those of ``generate``.
+
+    Raises:
+        ValueError: If an option makes no sense.
+    """
+    if (
+        not 0 <= temperature < math.inf
+        or (top_k is not None and top_k < 1)
+        or not (top_p is None or 0 < top_p <= 1)
+    ):
+        raise ValueError(
+            f"Drawing needs a finite temperature >= 0, top_k >= 1 and 0 < top_p <= 1, got temperature={temperature}, "
+            f"top_k={top_k}, top_p={top_p}; leave out what is not needed."
+        )
+    return lambda logits: _draw(logits.float(), temperature, top_k, top_p, generator)
+
+
+def repays(tokens: int | None, device: torch.device) -> bool:
+    """Say whether so many tokens, or tokens without end, are worth the capture of graphs."""
+    return device.type == "cuda" and (tokens is None or tokens >= REPAY)
+
+
+def _go_on(model: Any, prompt: Tensor, tokens: int | None, draw: Sampler) -> Iterator[Tensor]:
     with torch.no_grad():
         logits, stream = model.prefill(model.start(prompt.shape[0]), prompt)
+    reader = None
     for left in itertools.count() if tokens is None else range(tokens - 1, -1, -1):
-        token = draw(logits.float())
+        token = draw(logits)
         yield token
         if left or tokens is None:
-            with torch.no_grad():
-                logits, stream = model.step(stream, token)
+            reader = reader or stepper(model, stream, graphs=repays(tokens, prompt.device))
+            logits = reader.step(token)
 
 
 def _draw(
     logits: Float[Tensor, "B vocabulary"],
-    temperature: float,
+    temperature: int | float,
     top_k: int | None,
-    top_p: float | None,
+    top_p: int | float | None,
     generator: torch.Generator | None,
 ) -> Int[Tensor, " B"]:
     if temperature == 0:

@@ -1,7 +1,5 @@
 """A prefix-scannable model as a layer: vectors in, vectors out."""
 
-from torch import nn
-
 from scannable.models._check import check_chunk
 from scannable.models._prefix_scannable import PrefixScannable
 from scannable.modules import Transformer, TransformerAggregator, TransformerInference, VectorEncoder
@@ -38,6 +36,6 @@ class PrefixScannableMixer(PrefixScannable):
 
         check_chunk(chunk)
         encoder = VectorEncoder()
-        inference = TransformerInference(encoder, stack(layers), nn.Identity(), prefix_slots=chunk)
+        inference = TransformerInference(encoder, stack(layers), prefix_slots=chunk)
         merge = TransformerAggregator(stack(1)) if aggregator is None else aggregator
         super().__init__(encoder, merge, inference, chunk=chunk, token_shape=(width,))

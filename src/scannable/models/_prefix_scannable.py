@@ -14,6 +14,9 @@ from scannable.models._streaming import Streaming
 from scannable.modules import Inference
 from scannable.scans import Aggregator, Counter, State, scan
 
+PIECE = 65_536
+"""Tokens whose states ``prefill`` keeps in memory together."""
+
 
 class PrefixScannable(Streaming):
     """A prefix-scannable model ([1] v2, Definition 3.1), of any three parts.
@@ -25,6 +28,8 @@ class PrefixScannable(Streaming):
         encoder: ``encoder(tokens (R, C)) -> state (R, ...)``.
         aggregator: Anything with ``combine`` and ``identity``.
         inference: ``inference(prefix, tokens (R, n)) -> (R, n, ...)`` for ``n <= C``, with a streaming form.
+        head: What is said of each of its outputs, place by place, such as a map onto the vocabulary; the outputs
+            themselves if left out. It is only asked about places that are wanted.
         chunk: ``C``, tokens in a chunk.
         token_shape: The shape of one token: ``()`` for ids, ``(D,)`` for vectors.
         recompute: Run the aggregator again in the backward pass rather than keep what it computed.
@@ -45,6 +50,7 @@ class PrefixScannable(Streaming):
         inference: Inference,
         *,
         chunk: int,
+        head: nn.Module | None = None,
         token_shape: tuple[int, ...] = (),
         recompute: bool = False,
     ) -> None:
@@ -56,6 +62,7 @@ class PrefixScannable(Streaming):
                 f"forward(prefix, tokens)."
             )
         self.encoder, self.aggregator, self.inference = encoder, aggregator, inference
+        self.head = nn.Identity() if head is None else head
         self.chunk, self.token_shape, self.recompute = chunk, token_shape, recompute
 
     def forward(self, tokens: Shaped[Tensor, "B T *token"]) -> Shaped[Tensor, "B T ..."]:
@@ -65,6 +72,10 @@ class PrefixScannable(Streaming):
             TypeError: If the tokens have the wrong dtype.
             ValueError: If they have the wrong shape or device, or are out of range.
         """
+        return self.head(self.features(tokens))
+
+    def features(self, tokens: Shaped[Tensor, "B T *token"]) -> Shaped[Tensor, "B T ..."]:
+        """Read whole sequences in parallel; return what the head would read."""
         tokens = check_tokens(tokens, self._blank(0))
         batch, length = tokens.shape[:2]
         # No state is needed of the chunk that holds the last token.
@@ -123,14 +134,17 @@ class PrefixScannable(Streaming):
             outputs.append(output)
         whole, rest = divmod(length - head, self.chunk)
         if whole:
-            # Of chunks whose outputs nobody asked for, only the states are needed.
-            skip = 0 if logits == "all" else whole - (rest == 0)
-            output, stream = self._read_whole(stream, tokens[:, head : length - rest], skip)
-            outputs += output
+            # Of chunks whose outputs nobody asked for, only the states are needed, and these piece by piece.
+            skip, piece = 0 if logits == "all" else whole - (rest == 0), max(1, PIECE // self.chunk)
+            for start in range(0, whole, piece):
+                stop = min(whole, start + piece)
+                inner = tokens[:, head + start * self.chunk : head + stop * self.chunk]
+                output, stream = self._read_whole(stream, inner, min(max(0, skip - start), stop - start))
+                outputs += output
         if rest:
             output, stream = self._read_within(stream, tokens[:, length - rest :])
             outputs.append(output)
-        return (torch.cat(outputs, 1) if logits == "all" else outputs[-1][:, -1]), stream
+        return self.head(torch.cat(outputs, 1) if logits == "all" else outputs[-1][:, -1]), stream
 
     def _stream_like(self, count: int) -> Stream:
         """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from scannable.models._check import as_sequence
 from scannable.models._generate import generate
+from scannable.models._stepper import stepper
+from scannable.models._stepper_base import Stepper
 from scannable.models._stream import Stream
 
 
@@ -31,6 +33,10 @@ class Streaming(nn.Module):
     def generate(self, prompt: Int[Tensor, "B T"], **options: Any) -> Iterator[Int[Tensor, " B"]]:
         """Yield tokens that go on from the prompt; options are those of ``models.generate``."""
         return generate(self, prompt, **options)
+
+    def stepper(self, stream: Stream, **options: Any) -> Stepper:
+        """Read on from a stream in place, at a constant cost a token; options are those of ``models.stepper``."""
+        return stepper(self, stream, **options)
 
     def restore(self, named: dict[str, Tensor]) -> Stream:
         """Return the stream that ``Stream.tensors()`` wrote, to be resumed by this model.

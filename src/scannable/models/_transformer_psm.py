@@ -9,6 +9,7 @@ from scannable.models._prefix_scannable import PrefixScannable
 from scannable.modules import (
     Codebook,
     Codes,
+    CrossInference,
     TokenEncoder,
     Transformer,
     TransformerAggregator,
@@ -40,6 +41,9 @@ class TransformerPSMConfig:
     in the authors' earlier and later code; a left slot then looks like a right one."""
     limit: int = 1024
     """The longest text with global positions; the other kinds have no limit."""
+    inference: Literal["concatenated", "cross"] = "concatenated"
+    """How a chunk reads the state before it: as slots in front of its own that run through the same layers, as in the
+    paper; or cross, as keys and values of every layer, which costs nearly half as much."""
     identity: Literal["flag", "learned"] = "flag"
     """How the first chunk knows that nothing was before: no prefix slots (the authors' flag), or learned ones."""
     tied: bool = True
@@ -113,12 +117,13 @@ class TransformerPSM(PrefixScannable):
             aggregator = Codebook(
                 aggregator, codes, gradient=config.codebook_gradient, temperature=config.temperature
             )
-        inference = TransformerInference(
+        read = CrossInference if config.inference == "cross" else TransformerInference
+        super().__init__(
             encoder,
-            blocks,
-            Head(encoder.tokens, tied=config.tied, scale=config.logit_scale),
-            prefix_slots=config.chunk,
-            reads_identity=learned,
+            aggregator,
+            read(encoder, blocks, prefix_slots=config.chunk, reads_identity=learned),
+            head=Head(encoder.tokens, tied=config.tied, scale=config.logit_scale),
+            chunk=config.chunk,
+            recompute=config.recompute,
         )
-        super().__init__(encoder, aggregator, inference, chunk=config.chunk, recompute=config.recompute)
         self.config = config

@@ -23,7 +23,10 @@ class Inference(nn.Module):
     absolute: bool = False
 
     def forward(self, prefix: Any, tokens: Shaped[Tensor, "R n *token"]) -> Shaped[Tensor, "R n ..."]:
-        """Read ``n <= C`` tokens; output ``t`` has seen tokens up to and with ``t``."""
+        """Read ``n <= C`` tokens; output ``t`` has seen tokens up to and with ``t``.
+
+        What is returned goes to the model's head, or is the model's output if it has none.
+        """
         raise NotImplementedError("Write forward(prefix, tokens), or start and step as well.")
 
     def start(self, prefix: Any, position: Any = 0) -> Any:
@@ -43,7 +46,7 @@ class Inference(nn.Module):
 
 
 class TransformerInference(Inference):
-    """A causal stack over [prefix state | chunk]; the chunk's slots go to the head.
+    """A causal stack over [prefix state | chunk]; what the chunk's slots read is the output.
 
     Slots of the prefix have the first positions, those of the chunk the next, also when there is no prefix:
     so the two are told apart. In streaming every token is read with a key-value cache. (In the
@@ -52,7 +55,6 @@ class TransformerInference(Inference):
     Args:
         embed: From tokens to vectors ``(R, n, D)``: a ``TokenEncoder`` or a ``VectorEncoder``.
         stack: The blocks.
-        head: From ``(R, n, D)`` to the output.
         prefix_slots: How many slots a state has.
         reads_identity: Open slots for the empty prefix too (a learned identity); else the first chunk
             is read alone, as in the authors' code.
@@ -62,33 +64,50 @@ class TransformerInference(Inference):
         self,
         embed: TokenEncoder | VectorEncoder,
         stack: Transformer,
-        head: nn.Module,
         *,
         prefix_slots: int,
         reads_identity: bool = False,
     ) -> None:
         super().__init__()
-        self.embed, self.stack, self.head = embed, stack, head
+        self.embed, self.stack = embed, stack
         self.prefix_slots, self.reads_identity = prefix_slots, reads_identity
         self.absolute = embed.absolute
 
     def forward(
         self, prefix: Float[Tensor, "R s D"] | None, tokens: Shaped[Tensor, "R n *token"], position: Any = 0
-    ) -> Float[Tensor, "R n V"]:
+    ) -> Float[Tensor, "R n D"]:
         chunk = self.embed(tokens, position)
         if prefix is None:
-            return self.head(self.stack(chunk, position=self.prefix_slots))
-        return self.head(self.stack(torch.cat([prefix, chunk], 1), first=prefix.shape[1]))
+            return self.stack(chunk, position=self.prefix_slots)
+        return self.stack(torch.cat([prefix, chunk], 1), first=prefix.shape[1])
 
     def start(self, prefix: Float[Tensor, "R s D"] | None, position: Any = 0) -> tuple[Any, Cache]:
-        if prefix is None:
-            return position, (self.prefix_slots, ())
-        return position, self.stack.extend((0, ()), prefix, first=prefix.shape[1])[1]
+        return position, (self.prefix_slots, ()) if prefix is None else self._cache(prefix)
 
     def step(
         self, cache: tuple[Any, Cache], tokens: Shaped[Tensor, "R n *token"]
-    ) -> tuple[Float[Tensor, "R n V"], tuple[Any, Cache]]:
+    ) -> tuple[Float[Tensor, "R n D"], tuple[Any, Cache]]:
         position, slots = cache
         chunk = self.embed(tokens, position + slots[0] - self.prefix_slots)
         read, slots = self.stack.extend(slots, chunk)
-        return self.head(read), (position, slots)
+        return read, (position, slots)
+
+    def _cache(self, prefix: Float[Tensor, "R s D"]) -> Cache:
+        """Read the prefix as slots like others."""
+        return self.stack.extend((0, ()), prefix, first=prefix.shape[1])[1]
+
+
+class CrossInference(TransformerInference):
+    """A causal stack over the chunk, each layer of which also sees the prefix state as it is, as keys and values.
+
+    The state does not run through the layers, so a chunk costs little more than its own tokens; slots and positions
+    are those of ``TransformerInference``.
+    """
+
+    def forward(
+        self, prefix: Float[Tensor, "R s D"] | None, tokens: Shaped[Tensor, "R n *token"], position: Any = 0
+    ) -> Float[Tensor, "R n D"]:
+        return self.step(self.start(prefix, position), tokens)[0]
+
+    def _cache(self, prefix: Float[Tensor, "R s D"]) -> Cache:
+        return self.stack.remember(prefix)

@@ -1,18 +1,25 @@
 """GPT-2-style blocks in a stack that can read out part of its slots and go on from a cache."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from scannable.modules._attend import attend
 from scannable.modules._codes import Codes
+from scannable.modules._rotary import angles, rotate
+from scannable.modules._slots import Slots, angles_at
 
 Positions = Literal["absolute", "rotary", "none"]
 
 Cache = tuple[int, tuple[tuple[Tensor, Tensor], ...]]
-"""The next slot's position, and keys and values ``(R, H, n, K)`` of every layer (no layers: no slot yet)."""
+"""The next slot's position, and keys and values ``(R, n, H, K)`` of every layer (no layers: no slot yet)."""
+
+Past = tuple[Tensor, Tensor] | Slots
+"""Keys and values of one layer: a value that grows, or slots that are written in place."""
 
 
 class Attention(nn.Module):
@@ -21,13 +28,13 @@ class Attention(nn.Module):
     Args:
         width: ``D``, a multiple of ``heads``.
         heads: ``H``; a head is ``K = D / H`` wide.
-        rotary: Whether queries and keys are rotated by their positions.
+        window: How many slots a causal query sees, itself counted; all before it if left out.
         dropout: The share of attention weights that are dropped in training.
     """
 
-    def __init__(self, width: int, heads: int, *, rotary: bool, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, *, window: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.rotary, self.dropout = heads, rotary, dropout
+        self.heads, self.window, self.dropout = heads, window, dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
@@ -37,46 +44,37 @@ class Attention(nn.Module):
         *,
         first: int,
         causal: bool,
-        position: int,
-        past: tuple[Tensor, Tensor] | None,
-    ) -> tuple[Float[Tensor, "R m D"], tuple[Tensor, Tensor]]:
-        """Attend from slots ``first..n`` to all ``n`` and the ``past``; also return the keys and values."""
-        width = x.shape[-1]
+        rotation: Tensor | None,
+        past: Past | None,
+    ) -> tuple[Float[Tensor, "R m D"], Past]:
+        """Attend from slots ``first..n`` to all ``n`` and the ``past``; also return the keys and values to keep."""
         if first:
-            weight, bias = self.qkv.weight, self.qkv.bias
-            q = F.linear(x[:, first:], weight[:width], bias[:width])
-            k, v = F.linear(x, weight[width:], bias[width:]).split(width, -1)
+            width = x.shape[-1]
+            q = F.linear(x[:, first:], self.qkv.weight[:width], self.qkv.bias[:width])
+            q = rotate(self._by_head(q), rotation, first)
+            k, v = self.remember(x, rotation)
         else:
-            q, k, v = self.qkv(x).split(width, -1)
-        q, k, v = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (q, k, v))
-        if self.rotary:
-            q, k = rotate(q, position + first), rotate(k, position)
+            q, k, v = (self._by_head(y) for y in self.qkv(x).chunk(3, -1))
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        if isinstance(past, Slots):
+            return self.out(past.read(q, k, v).flatten(2)), past
         if past is not None:
-            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        queries, keys = q.shape[2], k.shape[2]
-        square, mask = False, None
-        if causal and queries == keys:
-            square = True
-        elif causal and queries > 1:
-            # The last query sees every key, the one before it all but the last, and so on.
-            mask = torch.ones(queries, keys, dtype=torch.bool, device=x.device).tril(keys - queries)
-        read = q
-        if queries:
-            read = F.scaled_dot_product_attention(
-                q, k, v, attn_mask=mask, is_causal=square, dropout_p=self.dropout * self.training
-            )
-        return self.out(read.transpose(1, 2).flatten(2)), (k, v)
+            k, v = torch.cat([past[0], k], 1), torch.cat([past[1], v], 1)
+        dropout = self.dropout if self.training else 0.0
+        read = attend(q, k, v, causal=causal, window=self.window, dropout=dropout)
+        if self.window is not None:
+            gone = max(0, k.shape[1] - self.window + 1)
+            k, v = k[:, gone:], v[:, gone:]
+        return self.out(read.flatten(2)), (k, v)
 
+    def remember(self, x: Float[Tensor, "R n D"], rotation: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return keys and values ``(R, n, H, K)`` of slots that are only read."""
+        width = x.shape[-1]
+        k, v = F.linear(x, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, -1)
+        return rotate(self._by_head(k), rotation), self._by_head(v)
 
-def rotate(x: Float[Tensor, "R H n K"], position: int) -> Float[Tensor, "R H n K"]:
-    """Rotate pairs of channels by angles that grow with the slot's position (arXiv 2104.09864, Section 3.2)."""
-    half = x.shape[-1] // 2
-    places = torch.arange(position, position + x.shape[2], device=x.device, dtype=torch.float64)
-    rates = 10_000.0 ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
-    angles = places[:, None] * rates
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    a, b = x.split(half, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+    def _by_head(self, x: Float[Tensor, "R n D"]) -> Float[Tensor, "R n H K"]:
+        return x.unflatten(-1, (self.heads, -1))
 
 
 class Block(nn.Module):
@@ -85,14 +83,14 @@ class Block(nn.Module):
     Args:
         width: ``D``.
         heads: Attention heads.
-        rotary: Whether attention rotates by position.
+        window: How many slots a causal query sees, itself counted; all before it if left out.
         dropout: The share of attention weights, and of what either part adds, that is dropped in training.
     """
 
-    def __init__(self, width: int, heads: int, *, rotary: bool, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, *, window: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, rotary=rotary, dropout=dropout)
+        self.attention = Attention(width, heads, window=window, dropout=dropout)
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
@@ -105,12 +103,12 @@ class Block(nn.Module):
         *,
         first: int,
         causal: bool,
-        position: int,
-        past: tuple[Tensor, Tensor] | None,
-    ) -> tuple[Float[Tensor, "R m D"], tuple[Tensor, Tensor]]:
-        """Return slots ``first..n`` of the block's output, and the keys and values so far."""
+        rotation: Tensor | None,
+        past: Past | None,
+    ) -> tuple[Float[Tensor, "R m D"], Past]:
+        """Return slots ``first..n`` of the block's output, and the keys and values to keep."""
         read, kept = self.attention(
-            self.attention_norm(x), first=first, causal=causal, position=position, past=past
+            self.attention_norm(x), first=first, causal=causal, rotation=rotation, past=past
         )
         x = x[:, first:] + self.drop(read)
         return x + self.drop(self.mlp(self.mlp_norm(x))), kept
@@ -129,6 +127,7 @@ class Transformer(nn.Module):
         layers: Blocks, at least one.
         positions: ``"absolute"``: a learned vector for each of ``slots``; ``"rotary"``; or ``"none"``.
         slots: How many positions there are; without limit unless ``positions="absolute"``.
+        window: How many slots a causal query sees, itself counted; all before it if left out.
         dropout: The share of activations dropped in training.
     """
 
@@ -140,6 +139,7 @@ class Transformer(nn.Module):
         *,
         positions: Positions = "absolute",
         slots: int = 0,
+        window: int | None = None,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -149,11 +149,12 @@ class Transformer(nn.Module):
                 f"A Transformer needs at least one layer and one head, and a width that is a multiple of "
                 f"{multiple} here, got width={width}, heads={heads}, layers={layers}; change one of them."
             )
-        self.heads = heads
+        self.heads, self.size, self.rotary = heads, width // heads, positions == "rotary"
+        self.window = window
         self.slots = Codes(slots, width) if positions == "absolute" else None
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            Block(width, heads, rotary=positions == "rotary", dropout=dropout) for _ in range(layers)
+            Block(width, heads, window=window, dropout=dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
         self.apply(initialise)
@@ -172,38 +173,71 @@ class Transformer(nn.Module):
     ) -> tuple[Float[Tensor, "R m D"], Cache]:
         """Append ``n`` slots to a causal cache; return what slots ``first..n`` read, and the new cache."""
         read, (end, kept) = self._read(x, first, causal=True, cache=cache)
-        # Views would keep the queries' memory too.
-        return read, (end, tuple((keys.contiguous(), values.contiguous()) for keys, values in kept))
+        # Views would keep more than they show; what a window leaves over is one, and of one row a contiguous one.
+        own = torch.Tensor.contiguous if self.window is None else torch.clone
+        return read, (end, tuple((own(keys), own(values)) for keys, values in kept))
+
+    def remember(self, x: Float[Tensor, "R n D"]) -> Cache:
+        """Return a cache of slots that every layer sees as they are given, normed once, and none works on."""
+        placed, rotation = self._place(x, 0)
+        normed = F.layer_norm(placed, placed.shape[-1:])
+        blocks: Any = self.blocks
+        return x.shape[1], tuple(block.attention.remember(normed, rotation) for block in blocks)
+
+    def step(
+        self, x: Float[Tensor, "R 1 D"], position: Int[Tensor, "1"], slots: Sequence[Slots]
+    ) -> Float[Tensor, "R 1 D"]:
+        """Read one slot at the given position, in place: ``slots`` are those of every layer.
+
+        The position must have passed ``check``: a tensor's value is not looked at.
+        """
+        return self._read(x, 0, causal=True, cache=(position, tuple(slots)))[0]
+
+    def check(self, end: int) -> None:
+        """Refuse slots beyond the learned positions.
+
+        Raises:
+            ValueError: If positions are learned and end before ``end``.
+        """
+        if self.slots is not None and end > len(self.slots.weight):
+            raise ValueError(
+                f"Learned positions end at {len(self.slots.weight)}, got a slot at {end - 1}; "
+                f"raise the limit, or use rotary or no positions, which have none."
+            )
 
     def blank(self, count: int) -> Cache:
         """Return some cache of ``count`` slots of one row, only to tell what caches are like; it takes no memory."""
         weight = self.norm.weight.detach()
-        keys = weight.new_zeros(()).expand(1, self.heads, count, len(weight) // self.heads)
+        slots = count if self.window is None else min(count, self.window - 1)
+        keys = weight.new_zeros(()).expand(1, slots, self.heads, self.size)
         return count, tuple((keys, keys) for _ in self.blocks) if count else ()
 
-    def _read(self, x: Tensor, first: int, causal: bool, cache: Cache) -> tuple[Tensor, Cache]:
+    def _read(self, x: Tensor, first: int, causal: bool, cache: Any) -> tuple[Tensor, Any]:
         position, past = cache
-        end = position + x.shape[1]
-        if self.slots is not None:
-            if end > len(self.slots.weight):
-                raise ValueError(
-                    f"Learned positions end at {len(self.slots.weight)}, got a slot at {end - 1}; "
-                    f"raise the limit, or use rotary or no positions, which have none."
-                )
-            x = x + self.slots.weight[position:end]
-        x = self.drop(x)
-        kept = []
+        x, rotation = self._place(x, position)
+        end, kept = position + x.shape[1], []
         for i, block in enumerate(self.blocks):
             last = i == len(self.blocks) - 1
             x, keys_and_values = block(
                 x,
                 first=first if last else 0,
                 causal=causal,
-                position=position,
+                rotation=rotation,
                 past=past[i] if past else None,
             )
             kept.append(keys_and_values)
         return self.norm(x), (end, tuple(kept))
+
+    def _place(self, x: Tensor, position: int | Tensor) -> tuple[Tensor, Tensor | None]:
+        """Tell slots from ``position`` on where they are: add a vector to each, or say how far to rotate."""
+        count = x.shape[1]
+        if isinstance(position, Tensor):
+            x = x if self.slots is None else x + self.slots.weight[position]
+            return self.drop(x), angles_at(position, self.size, x.dtype) if self.rotary else None
+        self.check(position + count)
+        if self.slots is not None:
+            x = x + self.slots.weight[position : position + count]
+        return self.drop(x), angles(position, count, self.size, x.dtype, x.device) if self.rotary else None
 
 
 def initialise(module: nn.Module) -> None:
@@ -212,3 +246,14 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def initialise_gpt2(model: nn.Module, layers: int) -> None:
+    """Draw all first weights as GPT-2 does: deviation 0.02, less where layers add to the residual stream.
+
+    Radford et al., Language Models are Unsupervised Multitask Learners, 2019, Section 2.3, and their released code.
+    """
+    for name, weight in model.named_parameters():
+        if weight.dim() > 1:
+            back = name.endswith(("out.weight", "mlp.2.weight"))
+            nn.init.normal_(weight, std=0.02 / (2 * layers) ** 0.5 if back else 0.02)

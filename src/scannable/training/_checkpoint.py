@@ -6,6 +6,7 @@ is read is checked as a whole before one weight of a model is touched.
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from scannable.training._files import replacing
+from scannable.training._share import part
 
 FORMAT = 1
 
@@ -23,7 +25,7 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write tensors and facts that JSON knows, in one file, at once or not at all."""
-    copies = {name: x.detach().to("cpu", copy=True).contiguous() for name, x in tensors.items()}
+    copies = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
     metadata = {"format": str(FORMAT), "facts": text, "checksum": _checksum(copies, text)}
     with replacing(path) as partial:
@@ -46,6 +48,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FileNotFoundError(
             f"{path.parent} must hold {path.name}, got no such file; give a run's folder with a checkpoint."
         )
+    while True:
+        begun = path.stat()
+        try:
+            return _read(path)
+        except ValueError:
+            # safetensors opens a file twice, and a run that goes on may replace it in between.
+            if os.path.samestat(begun, path.stat()):
+                raise
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -94,7 +107,7 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> No
         )
     with torch.no_grad():
         for name, x in own.items():
-            x.copy_(tensors[name])
+            x.copy_(part(tensors[name], x))
 
 
 def _checksum(tensors: dict[str, Tensor], facts: str) -> str:

@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under another name, flushed to the disk, then renamed."""
 
+import errno
 import json
 import os
 import stat
@@ -7,6 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say of a disk that is full which file there is no room for.
+
+    Raises:
+        OSError: In words, in place of the system's error number.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(
+            f"{path} must have room on its disk, got {error.strerror}; make room, and give the same command again."
+        ) from error
 
 
 @contextmanager
@@ -17,16 +37,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.unlink(missing_ok=True)
-        partial.touch()
-        mode = stat.S_IMODE(partial.stat().st_mode)
-        yield partial
-        # Whoever wrote it may have made a file of its own, as safetensors does, that nobody else can read.
-        partial.chmod(mode)
-        _flush(partial, os.O_RDWR)
-        partial.replace(path)
-        if os.name == "posix":
-            _flush(path.parent, os.O_RDONLY)
+        with writing(path):
+            partial.unlink(missing_ok=True)
+            partial.touch()
+            mode = stat.S_IMODE(partial.stat().st_mode)
+            yield partial
+            # Whoever wrote it may have made a file of its own, as safetensors does, that nobody else can read.
+            partial.chmod(mode)
+            _flush(partial, os.O_RDWR)
+            partial.replace(path)
+            if os.name == "posix":
+                _flush(path.parent, os.O_RDONLY)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from scannable.models import build
-from scannable.tasks import WordProblem
 from scannable.training._checkpoint import FORMAT, load_weights, read_tensors, weights, write_tensors
-from scannable.training._config import FREE, RunConfig
+from scannable.training._config import FREE
 from scannable.training._files import read_json, write_json
+from scannable.training._kinds import AnyRunConfig
 from scannable.training._record import differences, from_json, to_json
 
 CONFIG, MODEL, CHECKPOINT, METRICS = (
@@ -22,7 +22,7 @@ CONFIG, MODEL, CHECKPOINT, METRICS = (
 )
 
 
-def claim(folder: Path, config: RunConfig) -> None:
+def claim(folder: Path, config: AnyRunConfig) -> None:
     """Make the folder of a run, or make sure that it is the folder of this very run.
 
     Fields that decide no weight may differ; ``settle`` writes them down.
@@ -58,13 +58,13 @@ def claim(folder: Path, config: RunConfig) -> None:
         ) from error
 
 
-def settle(folder: Path, config: RunConfig) -> None:
+def settle(folder: Path, config: AnyRunConfig) -> None:
     """Let a claimed folder hold this very config."""
     if read_config(folder) != config:
         _write_config(folder, config)
 
 
-def read_config(folder: Path | str) -> RunConfig:
+def read_config(folder: Path | str) -> AnyRunConfig:
     """Read the config of a run.
 
     Raises:
@@ -83,13 +83,22 @@ def read_config(folder: Path | str) -> RunConfig:
             f"that wrote it."
         )
     try:
-        return from_json(RunConfig, content["config"])
+        return parse_config(content["config"])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
+def parse_config(written: Any) -> AnyRunConfig:
+    """Read a config from JSON; one without a kind is of the time when all runs were on words.
+
+    Raises:
+        ValueError: If it is not a config.
+    """
+    return from_json(AnyRunConfig, {"kind": "words", **written} if isinstance(written, dict) else written)
+
+
 def save(
-    model: nn.Module, config: RunConfig, folder: Path | str, *, dtype: torch.dtype | None = None
+    model: nn.Module, config: AnyRunConfig, folder: Path | str, *, dtype: torch.dtype | None = None
 ) -> None:
     """Write a model and its config, as ``load`` reads them.
 
@@ -106,14 +115,14 @@ def save(
 
 
 def write_model(
-    model: nn.Module, config: RunConfig, folder: Path, *, dtype: torch.dtype | None = None
+    model: nn.Module, config: AnyRunConfig, folder: Path, *, dtype: torch.dtype | None = None
 ) -> None:
     """Write the weights into a folder that was claimed."""
     kept = {name: x.to(dtype) if dtype and x.is_floating_point() else x for name, x in weights(model).items()}
     write_tensors(folder / MODEL, kept, {"config": to_json(config)})
 
 
-def read_model(model: nn.Module, config: RunConfig, folder: Path) -> None:
+def read_model(model: nn.Module, config: AnyRunConfig, folder: Path) -> None:
     """Read what ``write_model`` wrote into a model of the same config.
 
     Raises:
@@ -121,11 +130,11 @@ def read_model(model: nn.Module, config: RunConfig, folder: Path) -> None:
         ValueError: If it is truncated, damaged, foreign, or of another model; the error names it.
     """
     tensors, facts = read_tensors(folder / MODEL)
-    check_origin(folder / MODEL, facts, config, ("task", "model"))
+    check_origin(folder / MODEL, facts, config, ("kind", "task", "text", "model"))
     load_weights(model, tensors, folder / MODEL)
 
 
-def load(folder: Path | str, *, device: torch.device | str = "cpu") -> tuple[nn.Module, RunConfig]:
+def load(folder: Path | str, *, device: torch.device | str = "cpu") -> tuple[nn.Module, AnyRunConfig]:
     """Read the model of a run, ready to evaluate, and the run's config.
 
     Weights are float32, however they were stored.
@@ -141,7 +150,7 @@ def load(folder: Path | str, *, device: torch.device | str = "cpu") -> tuple[nn.
     return model.to(device).eval(), config
 
 
-def pretrained(name: str) -> tuple[nn.Module, RunConfig]:
+def pretrained(name: str) -> tuple[nn.Module, AnyRunConfig]:
     """Read a model that ships with the package, by its name.
 
     Raises:
@@ -157,17 +166,21 @@ def pretrained(name: str) -> tuple[nn.Module, RunConfig]:
         return load(folder)
 
 
-def fresh_model(config: RunConfig) -> nn.Module:
+def fresh_model(config: AnyRunConfig) -> nn.Module:
     """Build the model of a run with the weights that its seed decides; global generators stay as they are."""
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(config.seed)
-        return build(config.model, WordProblem(config.task).vocabulary)
+        return build(config.model, config.vocabulary)
 
 
-def check_origin(path: Path, facts: Any, config: RunConfig, parts: tuple[str, ...]) -> None:
+def check_origin(path: Path, facts: Any, config: AnyRunConfig, parts: tuple[str, ...]) -> None:
     """Refuse tensors that were written for another config, as far as ``parts`` of it go."""
-    written, wanted = facts.get("config", {}) if isinstance(facts, dict) else {}, to_json(config)
-    found = [line for part in parts for line in differences(written.get(part), wanted[part], part)]
+    try:
+        written = to_json(parse_config(facts["config"]))
+    except (KeyError, TypeError, ValueError):
+        written = {}
+    wanted = to_json(config)
+    found = [line for part in parts for line in differences(written.get(part), wanted.get(part), part)]
     if found:
         raise ValueError(
             f"{path} must be of the run that {CONFIG} beside it describes, got one of another model or run, which "
@@ -175,10 +188,10 @@ def check_origin(path: Path, facts: Any, config: RunConfig, parts: tuple[str, ..
         )
 
 
-def _deciding(config: RunConfig) -> dict[str, Any]:
+def _deciding(config: AnyRunConfig) -> dict[str, Any]:
     """Write what decides the weights as JSON."""
     return {name: value for name, value in to_json(config).items() if name not in FREE}
 
 
-def _write_config(folder: Path, config: RunConfig) -> None:
+def _write_config(folder: Path, config: AnyRunConfig) -> None:
     write_json(folder / CONFIG, {"format": FORMAT, "config": to_json(config)})

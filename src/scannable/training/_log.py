@@ -58,7 +58,26 @@ class Check:
     solved: bool
 
 
-Event = Progress | Check
+@dataclass(frozen=True, kw_only=True)
+class TextCheck:
+    """Held-out text, scored.
+
+    Attributes:
+        step: The update after which it was scored.
+        tokens: How many tokens were predicted.
+        loss: Their mean cross-entropy (nats).
+        perplexity: ``exp(loss)``.
+        bits_per_byte: The same in bits, over the bytes of the text.
+    """
+
+    step: int
+    tokens: int
+    loss: float
+    perplexity: float
+    bits_per_byte: float
+
+
+Event = Progress | Check | TextCheck
 Report = Callable[[Event], None]
 
 

@@ -2,24 +2,26 @@
 
 A step is one update and what follows from it, and is never cut in two. Ctrl-C lets it finish, writes a checkpoint
 and then raises KeyboardInterrupt; a second Ctrl-C does not wait. An exception inside a step leaves the last checkpoint
-as it is. In all cases the same call takes the run up again, and on a CPU with the same number of threads it ends with
-the weights, to the bit, that it would have had without the stop.
+as it is. In all cases the same call takes the run up again, and on a CPU with the same number of threads and processes
+it ends with the weights, to the bit, that it would have had without the stop.
 """
 
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from scannable.training._config import RunConfig
 from scannable.training._device import available
+from scannable.training._distributed import joined
+from scannable.training._files import writing
 from scannable.training._folder import CHECKPOINT, METRICS, MODEL, claim, settle
+from scannable.training._kinds import AnyRunConfig
 from scannable.training._log import Event, Log, Report
 from scannable.training._run import Run
 
@@ -33,8 +35,8 @@ class Result:
     Attributes:
         folder: Where its files are; ``load(folder)`` gives the model.
         stopped: What ended it: the longest length was solved, the last step was made, or the time was over.
-        solved: Whether the last check found the longest length solved.
-        length: The length of the stage it reached.
+        solved: Whether the last check found the longest length solved; text never is.
+        length: The longest sequences that it reached.
         step: The last update.
         seconds: Training time, that of interrupted sessions counted in.
     """
@@ -47,17 +49,19 @@ class Result:
     seconds: float
 
 
-def train(config: RunConfig, folder: Path | str, *, report: Report | None = None) -> Result:
+def train(config: AnyRunConfig, folder: Path | str, *, report: Report | None = None) -> Result:
     """Train a model, or take up a run that was interrupted.
 
-    Nothing is written outside ``folder``, nothing printed, and the caller's random generators stay as they are.
+    Nothing is written outside ``folder``, nothing printed, and the caller's random generators stay as they are. Under
+    torchrun all processes make this call, and share every step: the first one writes and reports, each takes the GPU
+    of its number if the device is ``cuda``, and files are as with one process, so that any number can go on with them.
 
     Args:
         config: The run.
         folder: A new or empty folder, or that of a run of the same config. What decides no weight may differ:
-            ``time_limit``, ``log_every``, ``save_every`` and ``tensorboard`` are those of the latest call, so a run
-            that its time limit stopped goes on with a larger one. One that is over is not touched, except that a
-            model file that is lost or damaged is written again from the checkpoint.
+            ``time_limit``, ``log_every``, ``save_every``, ``tensorboard`` and ``parallel`` are those of the latest
+            call, so a run that its time limit stopped goes on with a larger one. One that is over is not touched,
+            except that a model file that is lost or damaged is written again from the checkpoint.
         report: Called with every event, between steps.
 
     Raises:
@@ -67,44 +71,65 @@ def train(config: RunConfig, folder: Path | str, *, report: Report | None = None
         KeyboardInterrupt: On Ctrl-C, after a checkpoint.
     """
     folder, device = Path(folder), available(config.device)
-    claim(folder, config)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _patient() as interrupted:
-        run = Run(config, folder)
-        if (folder / CHECKPOINT).exists():
-            run.restore()
-        elif (folder / MODEL).exists():
-            raise ValueError(
-                f"{folder} must hold no model, or also the checkpoint it came with, got {MODEL} and no {CHECKPOINT}; "
-                f"choose another folder, or restore the checkpoint."
-            )
-        stopped = _stop(run)
-        if stopped is not None and run.saved_step >= 0:
-            run.mend()
-            return _result(run, stopped)
-        settle(folder, config)
-        board = folder / "tensorboard" if config.tensorboard else None
-        with Log(folder / METRICS, run.step, tensorboard=board) as log:
-            return _loop(run, log, report or _ignore, interrupted)
+    devices = [device] if device.type == "cuda" else []
+    with (
+        joined(device) as peers,
+        torch.random.fork_rng(devices=devices),
+        _patient() as interrupted,
+        closing(Run(config, folder, peers)) as run,
+    ):
+        return _train(run, report or _ignore, interrupted)
 
 
-def _loop(run: Run, log: Log, report: Report, interrupted: Callable[[], bool]) -> Result:
-    saved = time.monotonic()
-    try:
-        while (stopped := _stop(run)) is None:
-            events = run.turn()
+def _train(run: Run, report: Report, interrupted: Callable[[], bool]) -> Result:
+    config, folder = run.config, run.folder
+    if run.peers.lead(lambda: _begun(folder, config)):
+        run.restore()
+    stopped = _stop(run)
+    if stopped is not None and run.saved_step >= 0:
+        run.mend()
+        return _result(run, stopped)
+    if not run.peers.leads:
+        return _loop(run, _ignore, interrupted)
+    settle(folder, config)
+    board, metrics = folder / "tensorboard" if config.tensorboard else None, folder / METRICS
+    with writing(metrics), Log(metrics, run.step, tensorboard=board) as log:
+
+        def tell(events: list[Event]) -> None:
             for event in events:
                 log.write(event)
             for event in events:
                 report(event)
-            if interrupted():
-                raise KeyboardInterrupt
-            if time.monotonic() - saved >= run.config.save_every:
-                run.save()
-                saved = time.monotonic()
-    except BaseException:
-        if run.whole and run.step > run.saved_step:
+
+        return _loop(run, tell, interrupted)
+
+
+def _begun(folder: Path, config: AnyRunConfig) -> bool:
+    """Claim the folder of a run; tell whether it holds a checkpoint."""
+    claim(folder, config)
+    if (folder / MODEL).exists() and not (folder / CHECKPOINT).exists():
+        raise ValueError(
+            f"{folder} must hold no model, or also the checkpoint it came with, got {MODEL} and no {CHECKPOINT}; "
+            f"choose another folder, or restore the checkpoint."
+        )
+    return (folder / CHECKPOINT).exists()
+
+
+def _loop(run: Run, tell: Callable[[list[Event]], None], interrupted: Callable[[], bool]) -> Result:
+    saved = time.monotonic()
+    while (stopped := _stop(run)) is None:
+        events, failure = run.turn(), None
+        try:
+            tell(events)
+        except BaseException as error:  # noqa: BLE001 - raised again once all processes have kept the step
+            failure = error
+        late = time.monotonic() - saved >= run.config.save_every
+        stop, late = run.peers.agree(interrupted() or failure is not None, late)
+        if stop or late:
             run.save()
-        raise
+            saved = time.monotonic()
+        if stop:
+            raise failure or KeyboardInterrupt
     if run.step > run.saved_step:
         run.save()
     return _result(run, stopped)
@@ -114,8 +139,8 @@ def _result(run: Run, stopped: Stop) -> Result:
     return Result(
         folder=run.folder,
         stopped=stopped,
-        solved=run.curriculum.solved,
-        length=run.curriculum.length,
+        solved=run.course.solved,
+        length=run.course.length,
         step=run.step,
         seconds=run.seconds,
     )
@@ -123,11 +148,11 @@ def _result(run: Run, stopped: Stop) -> Result:
 
 def _stop(run: Run) -> Stop | None:
     config = run.config
-    if config.curriculum.stop and run.curriculum.solved:
+    if run.course.over:
         return "solved"
     if run.step >= config.steps:
         return "steps"
-    if config.time_limit is not None and run.seconds >= config.time_limit:
+    if config.time_limit is not None and any(run.peers.agree(run.seconds >= config.time_limit)):
         return "time"
     return None
 
@@ -155,5 +180,5 @@ def _patient() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
-def _ignore(event: Event) -> None:
+def _ignore(event: Event | list[Event]) -> None:
     pass

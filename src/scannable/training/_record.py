@@ -1,4 +1,4 @@
-"""Configs as JSON and back: nested frozen dataclasses, those of models with their name as ``kind``.
+"""Configs as JSON and back: nested frozen dataclasses, those of runs and models with their name as ``kind``.
 
 A config that is read may come from anywhere, so every name and type in it is checked against the annotations, and the
 values by the dataclasses themselves.
@@ -9,8 +9,9 @@ import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from scannable.models import MODELS
+from scannable.training._kinds import RUNS
 
-_KINDS: dict[type, str] = {kind: name for name, kind in MODELS.items()}
+_KINDS: dict[type, str] = {kind: name for name, kind in [*MODELS.items(), *RUNS.items()]}
 
 
 def to_json(config: Any) -> Any:
@@ -27,7 +28,7 @@ def to_json(config: Any) -> Any:
 
 
 def from_json(kind: Any, value: Any, where: str = "config") -> Any:
-    """Read a config of an annotated kind, such as ``RunConfig``.
+    """Read a config of an annotated kind, such as ``WordRunConfig``.
 
     A field that is missing takes its default, so that older files can be read.
 
@@ -88,7 +89,7 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
 
 
 def _choose(options: tuple[Any, ...], value: Any, where: str) -> Any:
-    """Read one of several kinds: None, a model by its name, or the one other type."""
+    """Read one of several kinds: None, a run or a model by its name, or the one other type."""
     if value is None and type(None) in options:
         return None
     named = {_KINDS[option]: option for option in options if option in _KINDS}

@@ -8,43 +8,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scannable.tasks import WordProblem, loss
 from scannable.training._checkpoint import load_weights, read_tensors, weights, write_tensors
-from scannable.training._config import FREE, RunConfig
-from scannable.training._curriculum import Curriculum
-from scannable.training._evaluate import evaluate
-from scannable.training._folder import CHECKPOINT, check_origin, fresh_model, read_model, write_model
-from scannable.training._log import Check, Event, Progress
+from scannable.training._config import FREE
+from scannable.training._distributed import ALONE, Peers
+from scannable.training._folder import CHECKPOINT, MODEL, check_origin, fresh_model, read_model
+from scannable.training._kinds import AnyRunConfig, begin
+from scannable.training._log import Event, Progress
 from scannable.training._optim import optimiser, rate
 from scannable.training._record import to_json
 from scannable.training._seeds import derive
+from scannable.training._share import Objective, share, together, whole
+from scannable.training._state import (
+    generators,
+    moments,
+    restore_generators,
+    restore_moments,
+    seed_generators,
+)
+
+_MODEL = "model."
 
 
 class Run:
-    """Model, optimiser, curriculum and generators of a run, at step 0.
+    """Model, optimiser, course and generators of a run, at step 0; nothing is written before ``save``.
 
-    It uses torch's global generators for dropout, so keep those of others with ``torch.random.fork_rng``.
-
-    Attributes:
-        whole: Whether the last turn was finished, so that a checkpoint would hold a state of the run.
+    It uses torch's global generators for dropout, so keep those of others with ``torch.random.fork_rng``. Several
+    processes make the same calls in the same order.
     """
 
-    def __init__(self, config: RunConfig, folder: Path) -> None:
-        self.config, self.folder = config, folder
+    def __init__(self, config: AnyRunConfig, folder: Path, peers: Peers = ALONE) -> None:
+        self.config, self.folder, self.peers = config, folder, peers
         self.device = torch.device(config.device)
-        self.task = WordProblem(config.task)
+        self.course = begin(config, peers)
         self.model = fresh_model(config).to(self.device)
-        self.forward = torch.compile(self.model) if config.compile else self.model
+        objective = Objective(self.model, self.course)
+        self.objective = share(objective, config.parallel, peers, self.device, compiled=config.compile)
         self.optimiser = optimiser(config.optimiser, self.model)
-        self.curriculum = Curriculum.begin(config.curriculum, config.task.shortest, config.task.longest)
-        self.lengths = torch.Generator().manual_seed(derive(config.seed, "lengths"))
-        place = self.device if config.draw == "device" else "cpu"
-        self.batches = torch.Generator(place).manual_seed(derive(config.seed, "batches"))
-        torch.random.default_generator.manual_seed(derive(config.seed, "dropout"))
-        if self.device.type == "cuda":
-            with torch.cuda.device(self.device):
-                torch.cuda.manual_seed(derive(config.seed, "dropout"))
-        self.step, self.whole, self.saved_step = 0, True, -1
+        seed_generators(derive(config.seed, "dropout", peers.rank), self.device)
+        self.step, self.saved_step = 0, -1
         self._before, self._begun = 0.0, time.monotonic()
         self._forget()
 
@@ -54,53 +55,68 @@ class Run:
         return self._before + time.monotonic() - self._begun
 
     def turn(self) -> list[Event]:
-        """Make one update, and the checks and the report that are due after it."""
-        self.whole = False
+        """Make one update, and the checks and the report that are due after it: the first process has the events."""
         self._update()
         events: list[Event] = []
         if self.step % self.config.log_every == 0 or self.step == self.config.steps:
             events.append(self._progress())
-        if self.step % self.config.curriculum.every == 0 or self.step == self.config.steps:
-            events.append(self._check())
-        self.whole = True
-        return events
+        check = self._check()
+        events += [] if check is None else [check]
+        return events if self.peers.leads else []
 
     def save(self) -> None:
         """Write the checkpoint, then the model by itself.
 
         Raises:
             FloatingPointError: If a weight is not finite; the last checkpoint is kept.
+            OSError: If they cannot be written; likewise.
         """
-        kept = weights(self.model)
-        broken = [name for name, x in kept.items() if not torch.isfinite(x).all()]
-        if broken:
-            raise self._diverged(f"values in {broken[0]} that are not")
-        write_tensors(self.folder / CHECKPOINT, self._tensors(kept), self._facts())
-        write_model(self.model, self.config, self.folder)
+        tensors, facts = self._tensors(), self._facts()
+
+        def write() -> None:
+            kept = _of_model(tensors)
+            broken = [name for name, x in kept.items() if not torch.isfinite(x).all()]
+            if broken:
+                raise self._diverged(f"values in {broken[0]} that are not")
+            write_tensors(self.folder / CHECKPOINT, tensors, facts)
+            self._write_model(kept)
+
+        self.peers.lead(write)
         self.saved_step = self.step
 
     def mend(self) -> None:
-        """Write the model by itself again if its file is lost or cannot be read."""
-        try:
-            read_model(fresh_model(self.config), self.config, self.folder)
-        except (FileNotFoundError, ValueError):
-            write_model(self.model, self.config, self.folder)
+        """Write the model by itself again if its file is lost, cannot be read, or is of an earlier step."""
+        kept = _of_model(self._tensors())
+
+        def write() -> None:
+            try:
+                read_model(fresh_model(self.config), self.config, self.folder)
+                # Other writers say no step.
+                stale = read_tensors(self.folder / MODEL)[1].get("step", self.step) != self.step
+            except (FileNotFoundError, ValueError):
+                stale = True
+            if stale:
+                self._write_model(kept)
+
+        self.peers.lead(write)
+
+    def close(self) -> None:
+        """Let go of what the processes share, before they part: its end must not be left to whoever drops the run."""
+        del self.objective
 
     def restore(self) -> None:
         """Go on from the folder's checkpoint.
 
         Raises:
-            ValueError: If the checkpoint is damaged, or of another run.
+            ValueError: If the checkpoint is damaged, or of another run or text.
         """
         path = self.folder / CHECKPOINT
         tensors, facts = read_tensors(path)
         check_origin(path, facts, self.config, tuple(x for x in to_json(self.config) if x not in FREE))
-        own = {f"model.{name}" for name in weights(self.model)}
-        kept = {name: x for name, x in tensors.items() if name.startswith("model.")}
-        load_weights(self.model, {name.removeprefix("model."): x for name, x in kept.items()}, path)
+        load_weights(self.model, _of_model(tensors), path)
         try:
-            self._restore_rest({name: x for name, x in tensors.items() if name not in own}, facts)
-        except (KeyError, ValueError, TypeError, IndexError, RuntimeError) as error:
+            self._restore_rest(tensors, facts)
+        except (KeyError, TypeError, IndexError, RuntimeError) as error:
             raise ValueError(
                 f"{path} must hold all that the next step depends on, got one with a part missing or of another form "
                 f"({error!r}); train again in another folder."
@@ -108,45 +124,30 @@ class Run:
 
     def _restore_rest(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Read moments, generators and numbers."""
-        moments: dict[int, dict[str, Tensor]] = {}
-        shapes = [x.shape for group in self.optimiser.param_groups for x in group["params"]]
-        for name, x in tensors.items():
-            part, _, rest = name.partition(".")
-            if part == "optimiser":
-                number, _, key = rest.partition(".")
-                if x.dim() and x.shape != shapes[int(number)]:
-                    raise ValueError(f"{name} of shape {tuple(x.shape)}")
-                moments.setdefault(int(number), {})[key] = x
-        if sorted(moments) != facts["moments"]:
-            raise ValueError(f"moments of parameters {sorted(moments)} instead of {facts['moments']}")
-        groups = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        self.lengths.set_state(tensors["generator.lengths"])
-        self.batches.set_state(tensors["generator.batches"])
-        torch.set_rng_state(tensors["generator.cpu"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
-        self.step = self.saved_step = int(facts["step"])
-        self.curriculum = self.curriculum.at(facts["stage"], solved=facts["solved"])
+        restore_moments(self.optimiser, tensors, facts["moments"])
+        self.course.restore({name: x for name, x in tensors.items() if name.startswith("course.")}, facts)
+        step = int(facts["step"])
+        restore_generators(tensors, self.device, self.peers, seed=self.config.seed, step=step)
+        self.step = self.saved_step = step
         self._before, self._begun = float(facts["seconds"]), time.monotonic()
 
-    def _tensors(self, kept: dict[str, Tensor]) -> dict[str, Tensor]:
-        tensors = {f"model.{name}": x for name, x in kept.items()}
-        for number, moments in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{key}": x for key, x in moments.items()}
-        tensors["generator.lengths"] = self.lengths.get_state()
-        tensors["generator.batches"] = self.batches.get_state()
-        tensors["generator.cpu"] = torch.get_rng_state()
-        if self.device.type == "cuda":
-            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
-        return tensors
+    def _tensors(self) -> dict[str, Tensor]:
+        """Put together, in the first process, all that the next step depends on; the others get nothing."""
+        parts = {f"{_MODEL}{name}": x for name, x in weights(self.model).items()} | moments(self.optimiser)
+        tensors = {}
+        for name, x in parts.items():
+            # One at a time, so that a GPU never has the whole of what it keeps a part of.
+            put_together = whole(x.detach())
+            if self.peers.leads:
+                tensors[name] = put_together.cpu()
+        kept = self.course.tensors() | generators(self.device, self.peers)
+        return tensors | kept if self.peers.leads else {}
 
     def _facts(self) -> dict[str, Any]:
         return {
             "config": to_json(self.config),
             "step": self.step,
-            "stage": self.curriculum.stage,
-            "solved": self.curriculum.solved,
+            **self.course.facts(),
             "seconds": self.seconds,
             # A parameter that no loss has reached yet has none.
             "moments": sorted(self.optimiser.state_dict()["state"]),
@@ -154,57 +155,50 @@ class Run:
 
     def _update(self) -> None:
         config = self.config
-        length = self.curriculum.draw(self.lengths)
-        words = max(1, config.tokens // length)
-        batch = self.task.batch(words, length, self.batches).to(self.device)
+        batch = self.course.batch(self.step)
         self._rate = rate(config.optimiser, self.step, config.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-            value = loss(self.forward(batch.tokens), batch)
-        value.backward()
+        rows = len(batch.tokens)
+        for start in range(0, rows, size := math.ceil(rows / config.parts)):
+            part = batch.rows(start, start + size)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+                value = self.objective(part) * (len(part.tokens) / rows)
+            value.backward()
+            # Kept on the device: reading it at every step would make the GPU wait.
+            self._loss = self._loss + value.detach()
         self._norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        # Kept on the device: reading it at every step would make the GPU wait.
-        self._loss = self._loss + value.detach()
         self._steps += 1
-        self._tokens += words * length
+        self._tokens += batch.tokens.numel() * self.peers.count
         self.step += 1
 
+    def _check(self) -> Event | None:
+        """Score the model if that is due: where each process keeps the whole, in the first only."""
+        alone = self.config.parallel == "replicate"
+        if not self.course.due(self.step) or (alone and not self.peers.leads):
+            return None
+        with together(self.objective):
+            return self.course.check(self.model, self.step)
+
     def _progress(self) -> Progress:
-        mean = float(self._loss) / self._steps
+        mean = float(self.peers.mean(self._loss)) / self._steps
         if not math.isfinite(mean):
             raise self._diverged(f"loss={mean}")
         elapsed = time.monotonic() - self._since
         event = Progress(
             step=self.step,
             steps=self.config.steps,
-            length=self.curriculum.length,
+            length=self.course.length,
             loss=mean,
             rate=self._rate,
-            gradient_norm=float(self._norm),
+            gradient_norm=float(whole(self._norm)),
             tokens_per_second=self._tokens / max(elapsed, 1e-9),
             seconds=self.seconds,
         )
         self._forget()
         return event
-
-    def _check(self) -> Check:
-        now = self.curriculum
-        seed = derive(self.config.seed, "check", self.step)
-        words = self.config.curriculum.words
-        (scores,) = evaluate(self.model, self.task, [now.length], sequences=words, seed=seed)
-        self.curriculum = now.observe(scores.final_error)
-        return Check(
-            step=self.step,
-            stage=now.stage,
-            length=now.length,
-            loss=scores.loss,
-            error=scores.error,
-            final_error=scores.final_error,
-            solved=scores.final_error <= now.threshold,
-        )
 
     def _forget(self) -> None:
         """Begin a new stretch of steps to report on."""
@@ -212,8 +206,15 @@ class Run:
         self._steps = self._tokens = 0
         self._since = time.monotonic()
 
+    def _write_model(self, kept: dict[str, Tensor]) -> None:
+        write_tensors(self.folder / MODEL, kept, {"config": to_json(self.config), "step": self.step})
+
     def _diverged(self, got: str) -> FloatingPointError:
         return FloatingPointError(
             f"Training must stay finite, got {got} by step {self.step}; lower optimiser.rate or optimiser.clip, or "
             f"lengthen optimiser.warmup, in a new folder. {self.folder} keeps its last checkpoint."
         )
+
+
+def _of_model(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(_MODEL): x for name, x in tensors.items() if name.startswith(_MODEL)}

@@ -1,0 +1,172 @@
+"""``scannable evaluate text``: how well a run predicts a text, in each reading and form."""
+
+import inspect
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
+from rich.progress import BarColumn, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from scannable.cli._target import open_text
+from scannable.cli._terminal import Terminal, percent, table
+from scannable.data import Text, read, read_text
+from scannable.training import Form, Reading, Scores, TextConfig, score
+from scannable.training._config import Precision
+from scannable.training._device import available, named
+
+_DEFAULTS: dict[str, Any] = {
+    name: parameter.default for name, parameter in inspect.signature(score).parameters.items()
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Score every token of a text but the first, each by the output after the token before it."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run's folder."""
+    data: str | None = None
+    """A file of text or ids; left out: the validation part of the run's own data."""
+    length: int | None = None
+    """Tokens in a window of the blocked reading; left out: as in training."""
+    reading: Literal[Reading, "both"] = "blocked"
+    """Cut the text every so many tokens, or carry the state through each article and reset it at its end."""
+    form: Literal[Form, "both"] = _DEFAULTS["form"]
+    """Read whole windows or articles at once, or carry a stream from piece to piece."""
+    limit: int | None = None
+    """Score only so many tokens, the first; left out: all of them."""
+    tokens: int = _DEFAULTS["tokens"]
+    """How many tokens the model may be given at once, which bounds the memory; an article is always given whole."""
+    device: str = "cpu"
+    """Where to run, as torch names it."""
+    precision: Precision = _DEFAULTS["precision"]
+    """With bfloat16 the model runs under autocast."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+    def __post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in ("length", "limit", "tokens")}
+        wrong = {name: value for name, value in given.items() if value is not None and value < 1}
+        if wrong:
+            raise ValueError(f"{' and '.join(given)} must be at least 1, got {wrong}; raise what is below.")
+        named(self.device)
+
+
+def run(options: Options, terminal: Terminal) -> bool:
+    """Score the text in each reading and form, and print two tables."""
+    device = available(options.device)
+    model, config = open_text(options.run)
+    text = _text(options, config.text)
+    length = options.length or config.text.length
+    readings = get_args(Reading) if options.reading == "both" else (options.reading,)
+    forms = get_args(Form) if options.form == "both" else (options.form,)
+    model = model.to(device)
+    bar = terminal.progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    scores: list[Scores] = []
+    with bar:
+        for reading in readings:
+            for form in forms:
+                row = bar.add_task(f"{reading}, {form}", total=len(text.ids) - 1)
+                scores.append(
+                    score(
+                        model,
+                        text,
+                        length=length,
+                        reading=reading,
+                        form=form,
+                        tokens=options.tokens,
+                        precision=options.precision,
+                        progress=lambda done, _, row=row: bar.update(row, completed=done),
+                    )
+                )
+    differences = _differences(scores)
+    terminal.record(
+        {
+            "run": options.run,
+            "data": options.data or config.text.data,
+            "text": text.fingerprint,
+            "tokenizer": text.tokenizer,
+            "precision": options.precision,
+            "device": options.device,
+            "scores": [one.to_dict() for one in scores],
+            "difference_of_ln_perplexity": differences,
+        }
+    )
+    _say(options, text, scores, differences, terminal)
+    return True
+
+
+def _text(options: Options, settings: TextConfig) -> Text:
+    if options.data is None:
+        text = read(settings.data, settings.tokenizer).valid
+    else:
+        text = read_text(options.data, settings.tokenizer)
+    if options.limit is None:
+        return text
+    kept = options.limit + 1  # the first token is only read
+    return replace(text, ids=text.ids[:kept], starts=text.starts[text.starts < kept])
+
+
+def _differences(scores: list[Scores]) -> dict[str, float]:
+    """Return how far the two forms are apart, for each reading that was scored in both."""
+    losses: dict[str, list[float]] = {}
+    for one in scores:
+        losses.setdefault(one.reading, []).append(one.loss)
+    return {reading: abs(found[0] - found[1]) for reading, found in losses.items() if len(found) == 2}
+
+
+def _say(
+    options: Options, text: Text, scores: list[Scores], differences: dict[str, float], terminal: Terminal
+) -> None:
+    drawn = table(
+        "reading",
+        "form",
+        "perplexity",
+        "95 % interval",
+        "bits/byte",
+        "word perplexity",
+        "authors' subset",
+        "merges",
+        "read merged",
+    )
+    for one in scores:
+        drawn.add_row(
+            one.reading,
+            one.form,
+            _short(one.perplexity),
+            "-" if one.interval is None else " to ".join(map(_short, one.interval)),
+            _short(one.bits_per_byte),
+            _short(one.word_perplexity),
+            _short(one.authors_subset_perplexity),
+            "-" if one.merges is None else f"{one.merges:,}",
+            percent(one.merged_share),
+        )
+    articles = "article" if len(text.starts) == 1 else "articles"
+    terminal.say(
+        f"[bold]{options.run}[/], {scores[0].tokens:,} tokens ({text.tokenizer}) of {len(text.starts):,} {articles}, "
+        f"{options.precision}"
+    )
+    terminal.say(drawn)
+    for reading, difference in differences.items():
+        terminal.say(f"{reading}: the two forms differ by {difference:.2g} in ln perplexity")
+    terminal.say(_by_position(scores))
+
+
+def _by_position(scores: list[Scores]) -> Table:
+    """Draw the loss against the place in the window or article; the forms are alike, so one of them is shown."""
+    shown = [one for one in scores if one.form == scores[0].form]
+    places = sorted({(bucket.first, bucket.last) for one in shown for bucket in one.positions})
+    columns = [column for one in shown for column in (f"{one.reading}: tokens", "nats a token")]
+    drawn = table("place", *columns)
+    for first, last in places:
+        cells = []
+        for one in shown:
+            found = next((bucket for bucket in one.positions if bucket.first == first), None)
+            cells += ["-", "-"] if found is None else [f"{found.tokens:,}", f"{found.loss:.4f}"]
+        drawn.add_row(f"{first:,}-{last:,}", *cells)
+    return drawn
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,288 @@
+"""What a token costs to decode: steps in place of a PSM beside a full-attention decoder at its best, and others."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from scannable.experiments._bench_decode_peer import FullStepper, fastest, timed
+from scannable.experiments._latency import latencies, summary
+from scannable.experiments._measure import environment
+from scannable.models import (
+    AffineLanguageModelConfig,
+    DecoderConfig,
+    ModelConfig,
+    TransformerPSMConfig,
+    build,
+)
+from scannable.models._stepper import stepper
+from scannable.models._stepper_base import Stepper
+from scannable.models._stepper_graph import Programs
+
+Progress = Callable[[str], None]
+TOLERANCE = {torch.bfloat16: 5e-2, torch.float32: 1e-4}
+"""Relative, of logits in place against those of the value form."""
+WARM_UP = 10
+"""Steps that are verified before any are timed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchDecodeConfig:
+    """What is measured by ``bench_decode``; models have fresh weights, which cost what trained ones do."""
+
+    seed: int = 0
+    """Of weights and tokens."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """A CUDA device if there is one, unless told."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of weights and states."""
+    width: int = 768
+    """Model width."""
+    heads: int = 12
+    """Attention heads."""
+    layers: int = 12
+    """Blocks of the decoders, and of the PSM's inference module; its aggregator has one."""
+    chunk: int = 256
+    """Tokens in a chunk."""
+    vocabulary: int = 50_257
+    """How many tokens there are."""
+    mamba2_layers: int = 24
+    """Layers without MLP."""
+    deltanet_layers: int = 10
+    """Layers of Gated DeltaNet, each with an MLP."""
+    contexts: tuple[int, ...] = (1024, 8192, 40_960)
+    """Tokens that were read before those that are timed."""
+    batches: tuple[int, ...] = (1, 32)
+    """Texts side by side."""
+    steps: int = 1000
+    """Timed tokens of each row."""
+    stream: int = 40_000
+    """Timed tokens of one long stream, after its first chunk."""
+    copied: int = 1 << 32
+    """Bytes that are copied to measure bandwidth."""
+    compile: bool = True
+    """Fuse steps with torch.compile."""
+
+    def __post_init__(self) -> None:
+        sizes = (*self.contexts, *self.batches, self.steps, self.stream, self.copied)
+        if not (self.contexts and self.batches) or min(sizes) < 1:
+            raise ValueError(
+                f"contexts, batches, steps, stream and copied must be at least 1, got {self.contexts}, "
+                f"{self.batches}, {self.steps}, {self.stream} and {self.copied}."
+            )
+
+
+def bench_decode(config: BenchDecodeConfig, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Verify steps in place against the value form, then time them; on a GPU they are captured graphs.
+
+    Args:
+        config: What to measure.
+        progress: Called with a short sentence before every measurement.
+
+    Returns:
+        ``rows``: for each model, batch and context (None where it makes no difference) the ``median``, ``p99``,
+        ``p999`` and ``mean`` of seconds a step, ``tokens_per_second`` from the mean, ``state_bytes`` and
+        ``weight_bytes``; for the full-attention decoder also its ``attention``, the time of all that were tried, and
+        its ``bandwidth_share``: the bytes of weights and keys and values, divided by the median, against
+        ``copy_bandwidth``. ``streams``: for each PSM the same over one long stream, and the mean of its first and last
+        thousand steps. ``machine`` and ``config`` tell where and how.
+
+    Raises:
+        RuntimeError: If logits differ; then nothing more is timed.
+    """
+    bench = _Bench(config, progress or (lambda _: None))
+    bench.run()
+    return {
+        "bench": "decode",
+        "config": asdict(config),
+        "machine": environment(),
+        "copy_bandwidth": bench.bandwidth,
+        "rows": bench.rows,
+        "streams": bench.streams,
+    }
+
+
+class _Bench:
+    def __init__(self, config: BenchDecodeConfig, say: Progress) -> None:
+        self.config, self.say = config, say
+        kind = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        self.device, self.dtype = torch.device(kind), getattr(torch, config.dtype)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.rows: list[dict[str, Any]] = []
+        self.streams: list[dict[str, Any]] = []
+        self.bandwidth = 0.0
+
+    def run(self) -> None:
+        self.say("copy bandwidth")
+        self.bandwidth = _bandwidth(self.config.copied, self.device)
+        for batch in self.config.batches:
+            for inference in ("concatenated", "cross"):
+                self._psm(inference, batch)
+            self._full(batch)
+            self._constant("sliding window", self._decoder(2 * self.config.chunk), batch)
+            for row in ("mamba2", "gated-deltanet"):
+                self._constant(row, self._affine(row), batch)
+
+    def _psm(self, inference: Literal["concatenated", "cross"], batch: int) -> None:
+        config, name = self.config, f"psm {inference}"
+        shape = TransformerPSMConfig(
+            width=config.width,
+            heads=config.heads,
+            chunk=config.chunk,
+            inference_layers=config.layers,
+            positions="rotary",
+            inference=inference,
+        )
+        with self._built(name, shape, batch) as model:
+            row = {"model": name, "batch": batch, "weight_bytes": _weights(model)}
+            reader, made = self._stepper(model, batch, 3 * config.chunk - WARM_UP // 2)
+            for context in config.contexts:
+                self.say(f"{name}, batch {batch}, context {context:,}")
+                reader.load(self._read(model, batch, context))
+                self.rows.append(row | made | {"context": context} | self._timed(reader, batch, config.steps))
+            if batch == config.batches[0]:
+                self.say(f"{name}, {config.stream:,} tokens")
+                reader.load(self._read(model, batch, config.chunk))
+                self.streams.append(row | self._timed(reader, batch, config.stream))
+            del reader
+
+    def _full(self, batch: int) -> None:
+        name = "full attention"
+        with self._built(name, self._decoder(None), batch) as model:
+            row = {"model": name, "batch": batch, "weight_bytes": _weights(model)}
+            self._verify_full(model, batch)
+            for context in self.config.contexts:
+                self.say(f"{name}, batch {batch}, context {context:,}: attention")
+                found = fastest(model.stack, batch, context, self.device, compile=self.config.compile)
+                self.say(f"{name}, batch {batch}, context {context:,}")
+                begun = time.perf_counter()
+                reader = FullStepper(
+                    model, batch, context, found, self._programs(), compile=self.config.compile
+                )
+                made = {"setup_seconds": time.perf_counter() - begun}
+                timed = self._timed(reader, batch, self.config.steps)
+                moved = timed["state_bytes"] + row["weight_bytes"]
+                shares = {"bandwidth_share": moved / timed["median"] / self.bandwidth}
+                which = {"attention": found.name, "attention_seconds": found.seconds}
+                self.rows.append(row | made | {"context": context} | timed | shares | which)
+                del reader
+                _free(self.device)
+
+    def _constant(self, name: str, shape: ModelConfig, batch: int) -> None:
+        """Time a model whose stream has one size."""
+        with self._built(name, shape, batch) as model:
+            row = {"model": name, "batch": batch, "context": None, "weight_bytes": _weights(model)}
+            reader, made = self._stepper(model, batch, 2 * self.config.chunk)
+            self.rows.append(row | made | self._timed(reader, batch, self.config.steps))
+            del reader
+
+    @contextmanager
+    def _built(self, name: str, shape: ModelConfig, batch: int) -> Iterator[Any]:
+        """Make a model, and give its memory back."""
+        self.say(f"{name}, batch {batch}: set up and verify")
+        torch.manual_seed(self.config.seed)
+        with self.device:
+            model: Any = build(shape, self.config.vocabulary)
+        try:
+            yield model.to(self.dtype).eval().requires_grad_(requires_grad=False)
+        finally:
+            del model
+            _free(self.device)
+
+    def _decoder(self, window: int | None) -> DecoderConfig:
+        config = self.config
+        return DecoderConfig(
+            width=config.width,
+            heads=config.heads,
+            layers=config.layers,
+            positions="rotary",
+            window=window,
+        )
+
+    def _affine(self, row: str) -> AffineLanguageModelConfig:
+        config = self.config
+        mamba = row == "mamba2"
+        return AffineLanguageModelConfig(
+            row=row,
+            width=config.width,
+            layers=config.mamba2_layers if mamba else config.deltanet_layers,
+            options={"heads": 2 * config.heads, "state": 128} if mamba else {"heads": config.heads // 2},
+            mlp=not mamba,
+            implementation="recurrent",
+        )
+
+    def _stepper(self, model: Any, batch: int, count: int) -> tuple[Stepper, dict[str, float]]:
+        """Return a stepper that agrees with the value form, how well, and how long it took to make."""
+        stream = self._read(model, batch, count)
+        begun = time.perf_counter()
+        reader = stepper(model, stream, compile=self.config.compile)
+        seconds = time.perf_counter() - begun
+        error = 0.0
+        for token in self._draw(WARM_UP, batch):
+            expected, stream = model.step(stream, token)
+            error = max(error, self._compare(reader.step(token), expected))
+        return reader, {"setup_seconds": seconds, "error": error}
+
+    def _verify_full(self, model: Any, batch: int) -> None:
+        """Check a step of full attention on a short text."""
+        count = 2 * self.config.chunk
+        stream = self._read(model, batch, count - 1)
+        reader = FullStepper(model, batch, count, None, self._programs(), compile=self.config.compile)
+        reader.load(stream)
+        (token,) = self._draw(1, batch)
+        self._compare(reader.step(token), model.step(stream, token)[0])
+
+    def _compare(self, found: Tensor, expected: Tensor) -> float:
+        error = float((found.float() - expected.float()).norm() / expected.float().norm())
+        if not error <= TOLERANCE[self.dtype]:
+            raise RuntimeError(
+                f"A benchmark verifies before it times, but logits have a relative error of {error:.1e}; "
+                f"run the tests of scannable.models first."
+            )
+        return error
+
+    def _timed(self, reader: Stepper, batch: int, count: int) -> dict[str, float]:
+        """Time consecutive steps, after those of two chunks."""
+        for token in self._draw(2 * self.config.chunk, batch):
+            reader.step(token)
+        found = summary(latencies(reader.step, self._draw(count, batch)))
+        return found | {"tokens_per_second": batch / found["mean"], "state_bytes": reader.nbytes}
+
+    def _read(self, model: Any, batch: int, count: int) -> Any:
+        """Return a stream that has read some tokens."""
+        with torch.no_grad():
+            tokens = self._draw(count, batch).T.contiguous()
+            return model.prefill(model.start(batch), tokens)[1]
+
+    def _draw(self, count: int, batch: int) -> Tensor:
+        shape = count, batch
+        return torch.randint(self.config.vocabulary, shape, generator=self.generator).to(self.device)
+
+    def _programs(self) -> Programs:
+        return Programs(self.device, graphs=self.device.type == "cuda")
+
+
+def _bandwidth(count: int, device: torch.device) -> float:
+    """Return bytes a second that a copy reads and writes together."""
+    source = torch.zeros(count, dtype=torch.uint8, device=device)
+    target = torch.ones_like(source)
+    seconds = timed(lambda: target.copy_(source), device)
+    return 2 * count / seconds
+
+
+def _weights(model: Any) -> int:
+    """Return the bytes of weights that a step reads: all of them, since embedding and head are one."""
+    return sum(x.nbytes for x in model.parameters())
+
+
+def _free(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    # Compiled code is kept for every shape it has met; the shapes of one model are of no use to the next.
+    torch.compiler.reset()

@@ -1,0 +1,190 @@
+"""The paper's table of language models: train a row on text, then measure how well it predicts and what it costs.
+
+The setting is that of [1], Section 4: models of GPT-2's base size read windows of 512 tokens, whatever articles they
+are from. Here every token is scored, the final weights count, and each figure stands beside the share of tokens that
+read a merged state.
+
+[1] Yau et al., Sequential-Parallel Duality in Prefix-Scannable Models, arXiv 2506.10918.
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scannable.data import read, read_text
+from scannable.experiments._language_rows import LANGUAGE_ROWS
+from scannable.experiments._language_stream import streamed
+from scannable.experiments._measure import environment
+from scannable.training import (
+    Event,
+    OptimiserConfig,
+    Progress,
+    TextCheck,
+    TextConfig,
+    TextRunConfig,
+    load,
+    score,
+    train,
+)
+
+Report = Callable[[str, Event], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageConfig:
+    """Which row is trained, on what, and how long."""
+
+    row: str = "paper-64"
+    """The model, as docs/language.md names them."""
+    data: str | None = None
+    """A folder with a train and a valid part; left out: the articles in the package, to try the command."""
+    test: Path | None = None
+    """The text that is reported on; left out: the valid part."""
+    seed: int = 0
+    """Decides weights and the order of windows."""
+    rate: float | None = None
+    """The highest learning rate; left out: the best of `rates` in short trials."""
+    rates: tuple[float, ...] = (3e-4, 6e-4, 1.2e-3)
+    """What is tried."""
+    trial_tokens: int = 20_000_000
+    """Tokens of a trial."""
+    tokens: int = 370_000_000
+    """Tokens of the run itself; none: only the trials."""
+    step_tokens: int = 65_536
+    """Tokens of an update."""
+    stream: int = 40_000
+    """Tokens of the stream that is timed, after its first chunk."""
+    device: str = "cuda"
+    """Where all of it runs."""
+    compile: bool = True
+    """Train through torch.compile."""
+
+    def __post_init__(self) -> None:
+        if self.row not in LANGUAGE_ROWS:
+            raise ValueError(
+                f"row must be one of {list(LANGUAGE_ROWS)}, got {self.row!r}; choose one of these."
+            )
+        if min(self.trial_tokens, self.step_tokens) < 1 or min(self.tokens, self.stream) < 0:
+            raise ValueError(
+                f"trial_tokens and step_tokens must be at least 1 and tokens and stream at least 0, got "
+                f"{self.trial_tokens}, {self.step_tokens}, {self.tokens} and {self.stream}; raise them."
+            )
+
+
+def language(config: LanguageConfig, folder: Path | str, report: Report | None = None) -> dict[str, Any]:
+    """Train a row of the table and measure it, in folders that an interrupted call takes up again.
+
+    Returns:
+        ``trials``: the loss on the valid part after each rate tried, and the best (None if a rate was given).
+        ``training``, ``scores`` and ``stream`` (None if only trials were asked for): what the run took, how well each
+        form predicts the test text, and what a token costs in one long stream. ``machine`` and ``config`` tell where
+        and how.
+    """
+    folder, say = Path(folder), report or (lambda *_: None)
+    trials, rate = None, config.rate
+    if rate is None:
+        trials = {rate: _trial(config, rate, folder, say) for rate in config.rates}
+        rate = min(trials, key=lambda rate: trials[rate])
+    found: dict[str, Any] = {
+        "row": config.row,
+        "seed": config.seed,
+        "rate": rate,
+        "trials": trials and [{"rate": rate, "loss": loss} for rate, loss in trials.items()],
+        "training": None,
+        "scores": None,
+        "stream": None,
+        "machine": environment(),
+        "config": {name: str(x) if isinstance(x, Path) else x for name, x in asdict(config).items()},
+    }
+    if config.tokens:
+        run = _run(config, rate, config.tokens)
+        found["training"] = _train(run, folder / f"{config.row}-{config.seed}", say)
+        found |= _measure(config, run, folder / f"{config.row}-{config.seed}")
+    return found
+
+
+def _run(config: LanguageConfig, rate: float, tokens: int) -> TextRunConfig:
+    """Describe a run of so many tokens."""
+    row = LANGUAGE_ROWS[config.row]
+    steps = math.ceil(tokens / config.step_tokens)
+    return TextRunConfig(
+        model=row.model,
+        text=TextConfig(data=config.data, length=row.length),
+        optimiser=OptimiserConfig(rate=rate, warmup=max(1, steps // 20), decay=0.1, betas=(0.9, 0.95)),
+        steps=steps,
+        tokens=config.step_tokens,
+        seed=config.seed,
+        device=config.device,
+        precision="bfloat16",
+        compile=config.compile,
+        log_every=max(1, steps // 200),
+        save_every=1e9,
+        check_every=max(1, steps // 8),
+        check_tokens=300_000,
+    )
+
+
+def _trial(config: LanguageConfig, rate: float, folder: Path, say: Report) -> float:
+    """Return the loss on the valid part that a rate leads to in a short run."""
+    found: list[float] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, TextCheck):
+            found.append(event.loss)
+        say(f"rate {rate:g}", event)
+
+    run = _run(replace(config, seed=0), rate, config.trial_tokens)
+    train(replace(run, check_every=run.steps), folder / f"{config.row}-rate-{rate:g}", report=note)
+    return found[-1]
+
+
+def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any]:
+    """Train, and tell what it took."""
+    device = torch.device(run.device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    events: list[Event] = []
+
+    def note(event: Event) -> None:
+        events.append(event)
+        say("training", event)
+
+    result = train(run, folder, report=note)
+    progress = [event for event in events if isinstance(event, Progress)]
+    model, _ = load(folder)
+    return {
+        "steps": result.step,
+        "tokens": result.step * run.tokens,
+        "seconds": result.seconds,
+        "tokens_per_second": statistics.median(event.tokens_per_second for event in progress),
+        "peak_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "losses": [[event.step, event.loss] for event in progress],
+        "valid_losses": [[event.step, event.loss] for event in events if isinstance(event, TextCheck)],
+    }
+
+
+def _measure(config: LanguageConfig, run: TextRunConfig, folder: Path) -> dict[str, Any]:
+    """Score the final weights on the test text in both forms, and time a stream."""
+    model, _ = load(folder, device=config.device)
+    text = read_text(config.test) if config.test else read(config.data).valid
+    ways: list[dict[str, Any]] = [
+        {"reading": "blocked", "form": form, "precision": precision}
+        for precision in ("float32", "bfloat16")
+        for form in ("parallel", "streaming")
+    ]
+    if getattr(run.model, "positions", "none") != "absolute":
+        ways.append({"reading": "carried", "form": "parallel", "precision": "float32"})
+    scores = []
+    for way in ways:
+        begun = time.perf_counter()
+        found = score(model, text, length=run.text.length, **way)
+        seconds = time.perf_counter() - begun
+        scores.append({**way, **found.to_dict(), "seconds": seconds})
+    return {"scores": scores, "stream": streamed(model, text, config.stream)}

@@ -1,0 +1,27 @@
+"""What is trained on text if nothing else is asked for: small models, for a CPU."""
+
+from dataclasses import replace
+
+from scannable.models import AffineLanguageModelConfig, DecoderConfig, TransformerPSMConfig
+from scannable.training import OptimiserConfig, TextConfig, TextRunConfig
+
+SMALL = TextRunConfig(
+    model=TransformerPSMConfig(
+        width=128, heads=4, chunk=32, aggregator_layers=1, inference_layers=2, positions="rotary"
+    ),
+    optimiser=OptimiserConfig(rate=2e-3, warmup=50, decay=0.1, betas=(0.9, 0.95)),
+    text=TextConfig(length=256),
+    tokens=2048,
+    steps=500,
+    log_every=20,
+    check_every=250,
+    check_tokens=16_384,
+)
+"""A Transformer-PSM that two CPU cores train in minutes."""
+
+TEXT_RECIPES = {
+    "transformer-psm": SMALL,
+    "decoder": replace(SMALL, model=DecoderConfig(width=128, heads=4, layers=2, positions="rotary")),
+    "affine": replace(SMALL, model=AffineLanguageModelConfig(row="gla", width=128, layers=2)),
+}
+"""What is trained on text if nothing else is asked for, by the name of the model."""

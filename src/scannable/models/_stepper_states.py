@@ -1,0 +1,46 @@
+"""Steps in place of a model of affine layers: the state after a token overwrites the state before it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree
+
+from scannable.models._stepper_base import InPlace
+from scannable.models._stepper_graph import Programs
+from scannable.models._stream import Stream
+
+
+class StateStepper(InPlace):
+    """The model's own layers, with their states copied back to where they came from."""
+
+    def __init__(self, model: Any, stream: Stream, programs: Programs, *, compile: bool) -> None:
+        super().__init__(model, stream, programs)
+        self.states = _copy(stream.cache)
+        self.run = programs.make(self.read, compile=compile)
+        self.load(stream)
+
+    def read(self) -> Tensor:
+        x, after = self.model._read(self.token[:, None], self.states)
+        for old, new in zip(self.tensors(), _tensors(after), strict=True):
+            old.copy_(new)
+        return self.model.head(x[:, 0])
+
+    def fill(self, stream: Stream) -> None:
+        for mine, theirs in zip(self.tensors(), _tensors(stream.cache), strict=True):
+            mine.copy_(theirs)
+
+    @torch.no_grad()
+    def stream(self) -> Stream:
+        return Stream(owner=id(self.model), count=self.count, batch=self.batch, cache=_copy(self.states))
+
+    def tensors(self) -> list[Tensor]:
+        return _tensors(self.states)
+
+
+def _tensors(states: Any) -> list[Tensor]:
+    return [x for x in _pytree.tree_leaves(states) if isinstance(x, Tensor)]
+
+
+def _copy(states: Any) -> Any:
+    return _pytree.tree_map(lambda x: x.detach().clone() if isinstance(x, Tensor) else x, states)

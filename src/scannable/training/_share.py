@@ -1,0 +1,113 @@
+"""What is trained, as several processes run it together, and who keeps which part of its weights."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from scannable.modules import CrossInference
+from scannable.tasks import Batch
+from scannable.training._config import Parallel
+from scannable.training._course import Course
+from scannable.training._distributed import Peers
+
+
+class Objective(nn.Module):
+    """A model and what it is trained for, as one module, from a batch to its loss."""
+
+    def __init__(self, model: nn.Module, course: Course) -> None:
+        super().__init__()
+        self.model, self.course = model, course
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.course.loss(self.model, batch)
+
+
+def share(
+    objective: nn.Module, parallel: Parallel, peers: Peers, device: torch.device, *, compiled: bool
+) -> Callable[..., Tensor]:
+    """Return the objective as all processes run it together; gradients are means over them.
+
+    Parameters stay where they are in the modules; with ``"shard"`` they become ``DTensor``.
+
+    Args:
+        objective: A module from a batch to its loss, with the model's parameters.
+        parallel: ``"replicate"``: each keeps the whole and gradients are averaged (DistributedDataParallel);
+            ``"shard"``: each keeps its part of weights, gradients and moments, and a layer is put together while it
+            runs (FSDP2, ``fully_shard``). The same to one process.
+        peers: The processes.
+        device: Where the objective is.
+        compiled: Run through torch.compile: as a whole, or block by block where parts are put together in between.
+    """
+    if peers.count == 1 or parallel == "replicate":
+        whole_objective = torch.compile(objective) if compiled else objective
+        return whole_objective if peers.count == 1 else _replicate(whole_objective)
+    _shard(objective, peers, device, compiled=compiled)
+    return objective
+
+
+@contextmanager
+def together(objective: Any) -> Iterator[None]:
+    """Let a model that is kept in parts be called by itself, without its objective, by all processes."""
+    if not hasattr(objective, "unshard"):
+        yield
+        return
+    objective.unshard()
+    try:
+        yield
+    finally:
+        objective.reshard()
+
+
+def whole(x: Tensor) -> Tensor:
+    """Return a tensor that is kept in parts as a whole; all processes must ask for it."""
+    gather = getattr(x, "full_tensor", None)
+    return x if gather is None else gather()
+
+
+def part(x: Tensor, like: Any) -> Tensor:
+    """Return the part of a whole tensor that this process keeps, if it keeps a part only of the tensor ``like``."""
+    if not hasattr(like, "full_tensor"):
+        return x
+    from torch.distributed.tensor import distribute_tensor
+
+    # Every process has the whole, so nothing is sent.
+    return distribute_tensor(x.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def _replicate(objective: Any) -> nn.Module:
+    # Without chunks to merge no loss reaches the aggregator. To look for such parameters also keeps the buckets of
+    # the first step, on which the rounding of sums depends, so that a resumed run adds up as an uninterrupted one.
+    return DistributedDataParallel(objective, find_unused_parameters=True)
+
+
+def _shard(objective: nn.Module, peers: Peers, device: torch.device, *, compiled: bool) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+    # Keys and values that a block returns are views, and nobody writes to them.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
+    mesh = init_device_mesh(device.type, (peers.count,))
+    stacks: list[Any] = [module.stack for module in objective.modules() if isinstance(module, CrossInference)]
+    within = {id(block) for stack in stacks for block in stack.blocks}
+    for block in _blocks(objective):
+        if compiled:
+            block.forward = torch.compile(block.forward)
+        if id(block) not in within:
+            fully_shard(block, mesh=mesh)
+    for stack in stacks:
+        # Its blocks are asked for keys and values without being run, so they are put together with the stack.
+        fully_shard(stack, mesh=mesh)
+        register_fsdp_forward_method(stack, "extend")
+        register_fsdp_forward_method(stack, "remember")
+    fully_shard(objective, mesh=mesh)
+
+
+def _blocks(module: nn.Module) -> list[Any]:
+    """Return the layers of a model, each once: what its lists named ``blocks`` hold."""
+    lists: list[Any] = [part for name, part in module.named_modules() if name.split(".")[-1] == "blocks"]
+    return [block for blocks in lists for block in blocks]

@@ -1,0 +1,85 @@
+"""``scannable train text`` as a person and a program meet it."""
+
+import json
+
+import pytest
+
+from scannable.cli import main
+from scannable.training import read_config
+
+TEXT = "--text.tokenizer bytes --text.length 8 --tokens 16 --check-every 4 --check-tokens 20"
+RUN = "--steps 8 --optimiser.warmup 2 --log-every 4"
+MODEL = "--model.width 8 --model.heads 2 --model.chunk 2 --model.inference-layers 1"
+
+
+@pytest.fixture
+def command(tmp_path):
+    (tmp_path / "verse.txt").write_bytes(b"Row, row, row your boat, gently down the stream. " * 10)
+    places = ["--text.data", str(tmp_path / "verse.txt"), "--folder", str(tmp_path / "run")]
+    return ["train", "text", *places, *TEXT.split(), *RUN.split(), *MODEL.split()]
+
+
+def test_a_run_on_text_says_how_it_goes_and_what_comes_next(command, capsys, tmp_path):
+    assert main(command) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for words in ("step 4 of 8 · loss", "tokens/s", "held-out tokens, perplexity", "bits a byte"):
+        assert words in said
+    assert "Over after 8 steps" in said
+    assert "all steps are made." in said
+    assert f'Next: scannable generate {tmp_path / "run"} "The", scannable evaluate text' in said
+    assert read_config(tmp_path / "run").text.length == 8
+
+
+def test_progress_as_json_is_json_line_by_line(command, capsys):
+    assert main([*command, "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == [
+        "progress",
+        "textcheck",
+        "progress",
+        "textcheck",
+        "result",
+    ]
+    assert events[-1]["stopped"] == "steps"
+    assert main([*command, "--json"]) == 0  # over already: nothing is trained again
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["result"]
+    assert main([*command, "--seed", "1"]) == 1
+    assert "must hold a run of the same config" in capsys.readouterr().err
+
+
+def test_every_model_is_trained_on_text(command, capsys):
+    folder = command.index("--folder") + 1
+    shared = command[: command.index("--model.width")]
+    for model in (
+        "decoder --model.window 4 --model.width 8 --model.heads 2",
+        "affine --model.row gla --model.width 8",
+    ):
+        shared[folder] += "x"
+        assert main([*shared, "--model", *model.split()]) == 0
+        assert "Over after 8 steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--text.data", "no-such-file"], 1, "no-such-file"),
+        (["--text.length", "0"], 2, "length must be at least 1, got 0"),
+        (["--text.length", "1000"], 1, "at least 2 * length = 2000 tokens, got"),
+        (["--text.tokenizer", "words"], 2, "'words'"),
+        (["--model.inference", "else"], 2, "'else'"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_sentence(command, capsys, words, code, said):
+    assert main([*command, *words]) == code
+    captured = capsys.readouterr()
+    assert said in " ".join(captured.err.split())
+    assert "Traceback" not in captured.err
+
+
+def test_words_are_not_evaluated_as_text_nor_text_as_words(command, capsys, tmp_path):
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run")]) == 1
+    assert "must have been trained on word problems" in " ".join(capsys.readouterr().err.split())
+    assert main(["evaluate", "text", "s5"]) == 1
+    assert "must have been trained on text" in " ".join(capsys.readouterr().err.split())

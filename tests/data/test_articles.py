@@ -1,0 +1,83 @@
+"""Where articles begin: WikiText's titles and separators, alike for both tokenizers."""
+
+import numpy as np
+import pytest
+
+from scannable.data import TOKENIZERS, tokenizer
+from scannable.data._articles import article_starts
+
+BODY = " \n Some words , with a 3 @-@ day mark . \n Another line . \n \n = = Section = = \n \n More . \n"
+
+
+def wikitext(*titles):
+    return [f" \n = {title} = \n{BODY}" for title in titles]
+
+
+def found(name, text):
+    """Return the text cut where articles begin."""
+    ids = tokenizer(name).encode(text)
+    starts = article_starts(ids, tokenizer(name))
+    assert starts[0] == 0
+    assert starts.dtype == np.int64
+    return [tokenizer(name).decode(part) for part in np.split(ids, starts[1:])]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("end", ["", " \n", " \n \n"])
+def test_a_title_begins_an_article_with_the_blank_row_before_it(name, end):
+    articles = wikitext("First", "2 + 2 = 4", "É , ( 中 ) ' s")
+    articles[-1] += end
+    assert found(name, "".join(articles)) == articles
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(
+    "line",
+    [
+        " = = Section = = \n",
+        " = = = Deeper = = = \n",
+        " = not closed \n",
+        " not opened = \n",
+        "= no spaces =\n",
+        " = = One sign more = \n",
+        " = One sign more = = \n",
+        " = x = \n and on .",
+    ],
+)
+def test_other_lines_begin_none(name, line):
+    text = "".join(wikitext("First")) + f" \n{line} \n Text . \n"
+    assert found(name, text) == [text]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_title_needs_a_blank_row_before_it(name):
+    text = "".join(wikitext("First")) + " Words \n = Title = \n \n Text . \n"
+    assert found(name, text) == [text]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\n\n\n"])
+def test_a_line_that_is_the_separator_begins_an_article(name, newline):
+    first, line = f"One.{newline}", f"<|endoftext|>{newline}Two.{newline}"
+    assert found(name, first + line + line) == [first, line, line]
+    assert found(name, line + line) == [line, line]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(
+    "text", ["One. <|endoftext|> Two.", "One.\n<|endoftext|> Two.", "One.\n<|endoftext|>\n"]
+)
+def test_a_separator_inside_a_line_or_at_the_end_begins_none(name, text):
+    assert found(name, text) == [text]
+
+
+def test_the_id_of_the_separator_begins_an_article():
+    gpt2 = tokenizer("gpt2")
+    ids = np.array([gpt2.separator, 1, 2, gpt2.separator, 3, gpt2.separator], np.uint16)
+    assert article_starts(ids, gpt2).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("text", [" ", " \n", " \n =", " \n = T", " \n = T = \n", "<|endoftext|>"])
+def test_text_that_breaks_off_is_one_article(name, text):
+    assert found(name, text) == [text]

@@ -8,7 +8,7 @@ import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from scannable.cli._terminal import Terminal, duration, percent, size, table
-from scannable.experiments import LanguageConfig, language
+from scannable.experiments import LANGUAGE_PEERS, LanguageConfig, collect, language, language_table
 from scannable.training import Event, Progress
 
 
@@ -17,18 +17,27 @@ class Options:
     """Train a language model of GPT-2's base size on text, and measure how well it predicts and what a token costs.
 
     About a quarter of an hour on a large GPU for 370 million tokens. Without --rate, three learning rates are tried
-    first, in short runs. An interrupted call is taken up again.
+    first, in short runs. An interrupted call is taken up again. With --collect, what such calls printed as JSON is put
+    together, and nothing is trained.
     """
 
     folder: Annotated[Path, tyro.conf.arg(metavar="PATH")] = Path("runs/language")
     """Where the runs go, a folder each."""
     json: bool = False
     """Print one JSON object and nothing else."""
+    collect: tuple[Path, ...] = ()
+    """Files that hold what single calls printed with --json, to be shown as tables."""
     config: Annotated[LanguageConfig, tyro.conf.arg(name="")] = field(default_factory=LanguageConfig)
 
 
 def run(options: Options, terminal: Terminal) -> bool:
-    """Train, measure and print."""
+    """Train, measure and print; or print what was measured."""
+    if options.collect:
+        records = collect(options.collect)
+        terminal.record(records)
+        for length in LANGUAGE_PEERS:
+            _print_table(language_table(records, length), length, terminal)
+        return True
     terminal.say(f"Training in [bold]{options.folder}[/]; Ctrl-C stops, the same command goes on.")
     bar = terminal.progress(
         BarColumn(bar_width=30),
@@ -50,6 +59,45 @@ def run(options: Options, terminal: Terminal) -> bool:
     terminal.record(found)
     _print(found, terminal)
     return True
+
+
+def _print_table(lines: list[dict[str, Any]], length: int, terminal: Terminal) -> None:
+    if not lines:
+        return
+    quality = table(
+        "model", "seeds", "perplexity", "95 %", "of the decoder's", "authors' subset", "bits a byte", "of a word",
+        "read a merged state", title=f"\nT = {length:,}",
+    )  # fmt: skip
+    cost = table(
+        "model", "parameters", "tokens/s", "trained for", "peak memory", "state", "median, ms", "p99", "p99.9",
+        title="\nwhat they cost",
+    )  # fmt: skip
+    for line in lines:
+        quality.add_row(
+            line["model"],
+            str(len(line["seeds"])),
+            f"{line['perplexity']:.3f}",
+            "-" if line["interval"] is None else "{:.2f} to {:.2f}".format(*line["interval"]),
+            *(
+                "-" if line[name] is None else f"{line[name]:.3f}"
+                for name in ("ratio", "authors_subset_perplexity")
+            ),
+            f"{line['bits_per_byte']:.4f}",
+            "-" if line["word_perplexity"] is None else f"{line['word_perplexity']:.2f}",
+            percent(line["merged_share"]),
+        )
+        stream = line["stream"]
+        cost.add_row(
+            line["model"],
+            f"{line['parameters']:,}",
+            f"{line['tokens_per_second']:,.0f}",
+            duration(line["seconds"]),
+            size(line["peak_bytes"]),
+            size(stream and stream["state_bytes"]),
+            *(f"{1e3 * stream[name]:.3f}" if stream else "-" for name in ("median", "p99", "p999")),
+        )
+    terminal.say(quality)
+    terminal.say(cost)
 
 
 def _print(found: dict[str, Any], terminal: Terminal) -> None:

@@ -8,11 +8,13 @@ from scannable.experiments._demo import RECIPES, DemoConfig, MeasureConfig, demo
 from scannable.experiments._family import FamilyConfig, family_counts, lifted
 from scannable.experiments._language import LanguageConfig, language
 from scannable.experiments._language_rows import LANGUAGE_ROWS, LanguageRow
+from scannable.experiments._language_table import LANGUAGE_PEERS, collect, language_table
 from scannable.experiments._s5 import S5Config, products, s5
 from scannable.experiments._stages import Step
 from scannable.experiments._text_recipes import TEXT_RECIPES
 
 __all__ = [
+    "LANGUAGE_PEERS",
     "LANGUAGE_ROWS",
     "RECIPES",
     "TEXT_RECIPES",
@@ -31,9 +33,11 @@ __all__ = [
     "bench_decode",
     "bench_language",
     "bench_scan",
+    "collect",
     "demo",
     "family_counts",
     "language",
+    "language_table",
     "lifted",
     "products",
     "s5",

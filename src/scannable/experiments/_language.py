@@ -60,6 +60,8 @@ class LanguageConfig:
     """Tokens of an update."""
     stream: int = 40_000
     """Tokens of the stream that is timed, after its first chunk."""
+    parts: int = 1
+    """Parts in which an update's sequences go through the model, where memory is short."""
     device: str = "cuda"
     """Where all of it runs."""
     compile: bool = True
@@ -100,7 +102,9 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
         "scores": None,
         "stream": None,
         "machine": environment(),
-        "config": {name: str(x) if isinstance(x, Path) else x for name, x in asdict(config).items()},
+        # Where the texts were is nobody's business, what they are called is.
+        "config": asdict(config)
+        | {"data": config.data and Path(config.data).name, "test": config.test and config.test.name},
     }
     if config.tokens:
         run = _run(config, rate, config.tokens)
@@ -119,6 +123,7 @@ def _run(config: LanguageConfig, rate: float, tokens: int) -> TextRunConfig:
         optimiser=OptimiserConfig(rate=rate, warmup=max(1, steps // 20), decay=0.1, betas=(0.9, 0.95)),
         steps=steps,
         tokens=config.step_tokens,
+        parts=config.parts,
         seed=config.seed,
         device=config.device,
         precision="bfloat16",

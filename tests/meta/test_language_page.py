@@ -1,0 +1,125 @@
+"""Every table of docs/language.md is written again from the JSON files that commands made."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scannable.experiments import LANGUAGE_PEERS, language_table
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/language.md"
+
+
+def result(name):
+    return json.loads((ROOT / "docs/results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def table(columns, rows):
+    lines = [columns, ["---"] + ["--:"] * (len(columns) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def trials():
+    found = result("language")["trials"]
+    rates = found[0]["config"]["rates"]
+    rows = [[f"`{x['row']}`", *(f"{y['loss']:.4f}" for y in x["trials"]), f"{x['rate']:g}"] for x in found]
+    return table(["model", *(f"{rate:g}" for rate in rates), "chosen"], rows)
+
+
+def speed():
+    rows = [
+        [
+            f"`{x['model']}`",
+            f"{x['length']:,}",
+            f"{x['tokens_per_second']:,.0f}",
+            f"{x['ratio']:.2f}",
+            f"{x['peak_bytes'] / 1e9:.0f} GB",
+            f"{x['parameters']:,}",
+        ]
+        for name in sorted((ROOT / "docs/results").glob("language-speed-*.json"))
+        for x in result(name.stem)["rows"]
+    ]
+    return table(["model", "T", "tokens/s", "of the decoder's", "peak memory", "parameters"], rows)
+
+
+def number(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def quality(length):
+    rows = []
+    for x in language_table(result("language"), length):
+        low, high = x["interval"]
+        rows.append(
+            [
+                f"`{x['model']}`",
+                ", ".join(f"{y:.2f}" for y in x["perplexities"]),
+                f"{low:.2f} to {high:.2f}",
+                number(x["ratio"], ".3f"),
+                number(x["authors_subset_perplexity"], ".2f"),
+                number(x["bits_per_byte"], ".4f"),
+                number(x["word_perplexity"], ".2f"),
+                number(x["merged_share"], ".1%"),
+            ]
+        )
+    columns = ["model", "perplexity of each seed", "95 %", "of the decoder's", "authors' subset"]
+    return table([*columns, "bits a byte", "of a word", "read a merged state"], rows)
+
+
+def cost(length):
+    rows = []
+    for x in language_table(result("language"), length):
+        stream = x["stream"] or {}
+        latencies = [stream.get(name) and 1e3 * stream[name] for name in ("median", "p99", "p999")]
+        rows.append(
+            [
+                f"`{x['model']}`",
+                f"{x['parameters']:,}",
+                f"{x['tokens_per_second']:,.0f}",
+                f"{x['seconds'] / 60:.1f} min",
+                f"{x['peak_bytes'] / 1e9:.0f} GB",
+                number(stream and stream["state_bytes"] / 1e6, ".1f"),
+                *(number(value or None, ".3f") for value in latencies),
+            ]
+        )
+    columns = ["model", "parameters", "tokens/s", "trained for", "peak memory", "state, MB"]
+    return table([*columns, "median, ms", "p99", "p99.9"], rows)
+
+
+def tables():
+    """All tables, by the names that mark their places."""
+    made = {"trials": trials(), "speed": speed()}
+    for length in LANGUAGE_PEERS:
+        made |= {f"quality {length}": quality(length), f"cost {length}": cost(length)}
+    return made
+
+
+def fill(text):
+    """Write the tables where their names stand."""
+    for name, made in tables().items():
+        start, mark, rest = text.partition(f"<!-- table: {name} -->\n")
+        if mark:
+            old, gap, after = rest.lstrip("\n").partition("\n\n")
+            after = gap + after if old.startswith("|") else "\n\n" + rest.lstrip("\n")
+            text = start + mark + made + (after.rstrip("\n") + "\n")
+    return text
+
+
+def test_the_page_shows_what_was_measured():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == fill(page)
+
+
+@pytest.mark.parametrize("figure", ["0.61", "323,450"])
+def test_another_figure_is_noticed(figure):
+    page = PAGE.read_text(encoding="utf-8")
+    assert figure in page
+    assert fill(page.replace(figure, "9")) == page
+
+
+def test_the_speeds_meet_what_was_asked_for():
+    ratio = {(x["model"], x["length"]): x["ratio"] for x in result("language-speed-512")["rows"]}
+    assert ratio["paper-64", 512] >= 0.58
+    assert ratio["paper-256", 512] >= 0.70
+    assert min(ratio["cross-64", 512], ratio["cross-256", 512]) >= 0.8

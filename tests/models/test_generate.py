@@ -1,5 +1,6 @@
 """Generation: what it draws follows from the model's own logits, for every kind of model."""
 
+import gc
 import itertools
 from types import SimpleNamespace
 
@@ -8,7 +9,8 @@ import torch
 
 from models.subjects import VOCABULARY, decoder, draw, psm, refuses, stir
 from scannable import AffineLanguageModel, AffineLanguageModelConfig
-from scannable.models import generate
+from scannable.models import _generate, generate
+from scannable.models._generate import sampler
 
 
 def affine():
@@ -82,9 +84,11 @@ def test_it_goes_on_for_ever_unless_told_when_to_stop(model):
     assert list(model.generate(draw(1, 1), tokens=0)) == []
 
 
-def test_nothing_remembers_how_to_be_differentiated(model):
-    seen = []
-    model.head.register_forward_hook(lambda head, inputs, logits: seen.append(logits))
+def test_nothing_remembers_how_to_be_differentiated(model, monkeypatch):
+    seen, drawn = [], _generate._draw
+    monkeypatch.setattr(
+        _generate, "_draw", lambda logits, *options: seen.append(logits) or drawn(logits, *options)
+    )
     list(generate(model, draw(1, 2), tokens=3))
     assert len(seen) == 3
     assert not any(logits.requires_grad for logits in seen)
@@ -138,11 +142,47 @@ def test_both_limits_hold_together():
     assert (drawn(*logits, top_k=3, top_p=0.6) > 0).tolist() == [True, True, False, False]
 
 
+def kept(model, *counts, spoil=lambda logits: None):
+    """Write on; list the bytes that the stepper keeps, and the objects in Python, after so many tokens."""
+    drawn, logits = sampler(generator=torch.Generator().manual_seed(0)), torch.zeros(1, VOCABULARY)
+    reader, found = model.stepper(model.start()), []
+    for count in range(1, counts[-1] + 1):
+        logits = reader.step(drawn(logits))
+        spoil(logits)
+        if count in counts:
+            gc.collect()
+            found.append((reader.nbytes, len(gc.get_objects())))
+    return [torch.tensor(column) for column in zip(*found, strict=True)]
+
+
+def test_two_thousand_tokens_of_a_psm_keep_a_root_and_a_fold_for_each_level():
+    model = psm()
+    state = model.chunk * 16 * 8  # width, and bytes of a number
+    sizes, objects = kept(model, 1, 1030, 2000)
+    assert (sizes - sizes[0]).tolist() == [0, 2 * 9 * state, 2 * 9 * state]  # 500 chunks are below 2 ** 9
+    assert objects[2] - objects[1] < 10
+
+
+@pytest.mark.parametrize("make", [lambda: decoder(window=6, positions="rotary"), affine])
+def test_a_text_without_end_needs_no_memory_in_a_window_or_an_affine_model(make):
+    sizes, objects = kept(make(), 10, 300)
+    assert sizes[0] == sizes[1]
+    assert objects[1] - objects[0] < 10
+
+
+def test_memory_that_grows_shows():
+    seen = []
+    sizes, objects = kept(decoder(positions="rotary"), 10, 60, spoil=seen.append)
+    assert sizes[1] > 2 * sizes[0]
+    assert objects[1] - objects[0] >= 50
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"temperature": -1.0}, "temperature >= 0"),
         ({"temperature": float("nan")}, "temperature >= 0"),
+        ({"temperature": float("inf")}, "temperature >= 0"),
         ({"top_k": 0}, "top_k >= 1"),
         ({"top_p": 0.0}, "0 < top_p <= 1"),
         ({"top_p": 1.5}, "0 < top_p <= 1"),

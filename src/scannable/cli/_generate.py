@@ -145,11 +145,9 @@ class _Writer:
 
 
 def _ids(text: str, vocabulary: Tokenizer) -> Int[Tensor, "1 T"]:
-    if text or vocabulary.separator is None:
-        ids = vocabulary.encode(text or "\n")
-    else:
-        ids = np.array([vocabulary.separator])
-    return torch.from_numpy(ids.astype(np.int64))[None]
+    if not text and vocabulary.separator is not None:
+        return torch.tensor([[vocabulary.separator]])
+    return torch.from_numpy(vocabulary.encode(text or "\n").astype(np.int64))[None]
 
 
 def _stdin() -> str:
@@ -178,5 +176,5 @@ def _summary(found: dict[str, Any]) -> str:
     return (
         f"\n\n[{DIM}]{found['tokens']:,} tokens{'' if speed is None else f' at {speed:,.0f} a second'}, after "
         f"{found['prompt_tokens']:,} of the prompt in {duration(found['prompt_seconds'])}; "
-        f"{found['tokens_read']:,} tokens read in all, {size(found['state_bytes'])} kept of them[/]"
+        f"{found['tokens_read']:,} tokens read in all, a state of {size(found['state_bytes'])} kept[/]"
     )

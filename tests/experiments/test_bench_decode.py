@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from scannable.experiments import _bench_decode
+from scannable.experiments import _bench_decode, _latency
 from scannable.experiments._bench_decode import BenchDecodeConfig, bench_decode
 from scannable.models._stepper_base import InPlace
 
@@ -36,6 +36,7 @@ def test_a_bench_of_decoding_reports_every_model():
         if model == "full attention":
             assert row["state_bytes"] == context * batch * 2 * 16 * 4
             assert row["bandwidth_share"] > 0
+            assert row["attention_share"] > 0
             assert row["attention"] in row["attention_seconds"]
         else:
             assert row["error"] < 1e-5
@@ -50,14 +51,14 @@ def test_a_bench_of_decoding_reports_every_model():
 def test_nothing_is_timed_when_logits_differ(monkeypatch):
     step = InPlace.step
     monkeypatch.setattr(InPlace, "step", lambda self, token: 1.001 * step(self, token))
-    monkeypatch.setattr(_bench_decode, "_latencies", lambda *x: pytest.fail("timed"))
+    monkeypatch.setattr(_bench_decode, "latencies", lambda *x: pytest.fail("timed"))
     with pytest.raises(RuntimeError, match=r"logits have a relative error of 1\.0e-03"):
         bench_decode(BenchDecodeConfig(**SMALL))
 
 
 def test_steps_are_timed_one_by_one(device):
     seen = []
-    seconds = _bench_decode._latencies(seen.append, torch.arange(6, device=device).view(3, 2))
+    seconds = _latency.latencies(seen.append, torch.arange(6, device=device).view(3, 2))
     assert len(seconds) == len(seen) == 3
     assert min(seconds) > 0
 

@@ -10,8 +10,9 @@ from scannable import AffineLanguageModel, AffineLanguageModelConfig
 from scannable.models._stepper import ValueStepper, stepper
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
+from scannable.models._stepper_recipe import Recipe
 from scannable.models._stepper_slots import SlotStack
-from scannable.modules._slots import fused, products
+from scannable.modules._slots import blocks, fused, matmul, products
 
 LENGTH = 38
 """Nine chunks and a half: carries of every depth up to three, with and without a root above."""
@@ -156,16 +157,15 @@ def test_merges_are_those_of_the_counter(monkeypatch):
     assert sum(counts) == sum(counts[3::4])
 
 
-@pytest.mark.parametrize("attention", [fused, products])
+@pytest.mark.parametrize("attention", ["fused", "products", "blocks", "matmul"])
 def test_hidden_slots_count_for_nothing(attention):
     model, tokens = psm(positions="rotary"), draw(1, 30)
-    reader, clean = (stepper(model, model.start(1)) for _ in range(2))
-    reader.slots.attention = attention
+    reader, clean = (stepper(model, model.start(1), recipe=Recipe(attention=attention)) for _ in range(2))
     for place, token in enumerate(tokens.T):
         hidden = reader.slots.bias.isinf()
         assert hidden.sum() == 4 - place % 4 + (4 if place < 4 else 0)
-        for kept in reader.slots.tensors():
-            kept[:, :, hidden] = 1e30
+        for kept in reader.slots.kept:
+            kept[..., hidden, :] = 1e30
         assert close(reader.step(token), clean.step(token), 1e-12)
 
 
@@ -174,7 +174,7 @@ def test_what_one_chunk_left_behind_is_gone_in_the_next():
     reader = stepper(model, model.start(1))
     for token in tokens[:, :4].T:
         reader.step(token)
-    for values in reader.slots.values:
+    for _, values in reader.slots.kept:
         assert not values[:, :, reader.slots.bias.isinf()].any()
 
 
@@ -202,21 +202,30 @@ def agree(reader, stream, logits):
     assert close(*logits, 1e-12)
 
 
-def test_both_attentions_read_the_same():
-    q, keys, values = (torch.randn(2, 3, n, 4, dtype=torch.float64) for n in (1, 7, 7))
-    bias = torch.zeros(7, dtype=torch.float64)
-    bias[2:4] = -torch.inf
+@pytest.mark.parametrize("attention", [products, blocks, matmul])
+def test_all_attentions_read_the_same(attention):
+    q, keys, values = (torch.randn(2, 3, n, 4, dtype=torch.float64) for n in (1, 384, 384))
+    bias = torch.zeros(384, dtype=torch.float64)
+    bias[2:4] = bias[128:256] = -torch.inf
     for mask in (None, bias):
-        assert close(products(q, keys, values, mask), fused(q, keys, values, mask), 1e-12)
-    assert products(q.bfloat16(), keys.bfloat16(), values.bfloat16(), None).dtype == torch.bfloat16
+        assert close(attention(q, keys, values, mask), fused(q, keys, values, mask), 1e-12)
+    assert attention(q.bfloat16(), keys.bfloat16(), values.bfloat16(), None).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("linear", ["addmm", "mm"])
+@pytest.mark.parametrize("head", ["columns", "rows"])
+def test_all_recipes_say_the_same(linear, head, device):
+    for attention in ("fused", "products", "blocks", "matmul"):
+        recipe = Recipe(linear=linear, attention=attention, head=head)
+        agrees(psm(positions="rotary"), device, batch=2, start=3, length=13, recipe=recipe)
 
 
 def test_without_a_mask_all_places_are_read():
-    stack = decoder(positions="none").stack
+    stack, head = decoder(positions="none").stack, torch.eye(16, dtype=torch.float64)
     slots, x = SlotStack(stack, 1, 3, masked=False), torch.randn(1, 3, 16, dtype=torch.float64)
     _, cache = stack.extend((0, ()), x[:, :2])
     slots.load(cache)
-    assert close(slots.step(x[:, 2:]), stack(x)[:, 2:], 1e-12)
+    assert close(slots.step(x[:, 2], head), stack(x)[:, 2], 1e-12)
 
 
 def test_bad_tokens_and_streams_are_refused_and_nothing_is_read():
@@ -281,3 +290,16 @@ def test_a_graph_gives_logits_that_the_next_step_leaves_alone():
     tokens = draw(1, 9).cuda()
     found = torch.stack([reader.step(token) for token in tokens.T], 1)
     assert close(found, model(tokens), 1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("splits", [1, 3])
+def test_kernels_say_what_torch_says(batch, splits):
+    pytest.importorskip("triton")
+    for positions in ("rotary", "slot"):
+        recipe = Recipe(linear="kernel", attention="kernel", splits=splits)
+        agrees(psm(positions=positions).float(), "cuda", batch=batch, tolerance=1e-4, recipe=recipe)
+    recipe = Recipe(linear="kernel", attention="kernel", splits=splits)
+    agrees(decoder(window=5).float(), "cuda", batch=batch, tolerance=1e-4, recipe=recipe)

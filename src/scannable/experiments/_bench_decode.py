@@ -87,10 +87,11 @@ def bench_decode(config: BenchDecodeConfig, *, progress: Progress | None = None)
     Returns:
         ``rows``: for each model, batch and context (None where it makes no difference) the ``median``, ``p99``,
         ``p999`` and ``mean`` of seconds a step, ``tokens_per_second`` from the mean, ``state_bytes`` and
-        ``weight_bytes``; for the full-attention decoder also its ``attention``, the time of all that were tried, and
-        its ``bandwidth_share``: the bytes of weights and keys and values, divided by the median, against
-        ``copy_bandwidth``. ``streams``: for each PSM the same over one long stream, and the mean of its first and last
-        thousand steps. ``machine`` and ``config`` tell where and how.
+        ``weight_bytes``; for the full-attention decoder also its ``attention``, the time of all that were tried, its
+        ``bandwidth_share``: the bytes of weights and keys and values, divided by the median, against
+        ``copy_bandwidth``, and ``attention_share``: those of keys and values, divided by the time of the attention.
+        ``streams``: for each PSM the same over one long stream of so many ``tokens``, and the mean of its first and
+        last thousand steps. ``machine`` and ``config`` tell where and how.
 
     Raises:
         RuntimeError: If logits differ; then nothing more is timed.
@@ -148,7 +149,9 @@ class _Bench:
             if batch == config.batches[0]:
                 self.say(f"{name}, {config.stream:,} tokens")
                 reader.load(self._read(model, batch, config.chunk))
-                self.streams.append(row | self._timed(reader, batch, config.stream))
+                self.streams.append(
+                    row | {"tokens": config.stream} | self._timed(reader, batch, config.stream)
+                )
             del reader
 
     def _full(self, batch: int) -> None:
@@ -167,7 +170,11 @@ class _Bench:
                 made = {"setup_seconds": time.perf_counter() - begun}
                 timed = self._timed(reader, batch, self.config.steps)
                 moved = timed["state_bytes"] + row["weight_bytes"]
-                shares = {"bandwidth_share": moved / timed["median"] / self.bandwidth}
+                read = timed["state_bytes"] / found.seconds[found.name]
+                shares = {
+                    "bandwidth_share": moved / timed["median"] / self.bandwidth,
+                    "attention_share": read / self.bandwidth,
+                }
                 which = {"attention": found.name, "attention_seconds": found.seconds}
                 self.rows.append(row | made | {"context": context} | timed | shares | which)
                 del reader

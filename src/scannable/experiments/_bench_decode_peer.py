@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,20 +14,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
-from scannable.models._stepper_slots import SlotStack
+from scannable.models._stepper_recipe import ATTENTION, Recipe
+from scannable.models._stepper_slots import DEFAULT, SlotStack
 from scannable.models._stream import Stream
 from scannable.modules import Transformer
-from scannable.modules._slots import SlotAttention, fused, products
 
 REPEATS = 20
 """Runs of which the median counts."""
-
-
-def plain(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-    """Read by two matrix products and a softmax."""
-    assert bias is None
-    shares = (q @ keys.mT * q.shape[-1] ** -0.5).softmax(-1, dtype=torch.float32)
-    return shares.to(q.dtype) @ values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,56 +32,69 @@ class Choice:
     seconds: dict[str, float]
     """What each that works here took for all layers."""
 
-    @property
-    def attention(self) -> SlotAttention:
-        """The function."""
-        return _KINDS[self.name][0]
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return a recipe with this attention; only with a kernel of ours may a step stay as it is."""
+        kind = _KINDS[self.name].recipe
+        compiled = recipe.compiled or kind.attention != "kernel"
+        return replace(recipe, attention=kind.attention, splits=kind.splits, compiled=compiled)
 
     def chosen(self) -> AbstractContextManager[Any]:
         """Let torch use no other kernel than the chosen one."""
-        return _backend(self.name)
+        return _KINDS[self.name].chosen()
 
 
-_KINDS: dict[str, tuple[SlotAttention, SDPBackend | None]] = {
-    "flash": (fused, SDPBackend.FLASH_ATTENTION),
-    "cudnn": (fused, SDPBackend.CUDNN_ATTENTION),
-    "efficient": (fused, SDPBackend.EFFICIENT_ATTENTION),
-    "matmul": (plain, None),
-    "compiled": (products, None),
+@dataclass(frozen=True)
+class _Kind:
+    recipe: Recipe
+    backend: SDPBackend | None = None
+    compile: bool = False
+
+    def chosen(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.backend is None else sdpa_kernel(self.backend)
+
+    def reader(self, slots: SlotStack) -> Callable[[], object]:
+        """Return what reads all slots of all layers; a kernel of ours also writes one."""
+        q = slots.kept[0][0, :, :, :1].clone()
+        if self.recipe.attention == "kernel":
+            attend, qkv = self.recipe.attend(), q.flatten(1).repeat(1, 3)
+            return lambda: [attend(qkv, kept, None, slots.position, None) for kept in slots.kept]
+        read = ATTENTION[self.recipe.attention]
+        read = torch.compile(read, dynamic=False) if self.compile else read
+        return lambda: [read(q, kept[0], kept[1], None) for kept in slots.kept]
+
+
+_FUSED = Recipe(attention="fused")
+_KINDS = {
+    "flash": _Kind(_FUSED, SDPBackend.FLASH_ATTENTION),
+    "cudnn": _Kind(_FUSED, SDPBackend.CUDNN_ATTENTION),
+    "efficient": _Kind(_FUSED, SDPBackend.EFFICIENT_ATTENTION),
+    "matmul": _Kind(Recipe(attention="matmul")),
+    "products": _Kind(Recipe(attention="products"), compile=True),
+    "blocks": _Kind(Recipe(attention="blocks"), compile=True),
+    "flex": _Kind(Recipe(attention="flex"), compile=True),
+    **{f"kernel, {n} parts": _Kind(Recipe(attention="kernel", splits=n)) for n in (1, 4, 16, 32, 64)},
 }
 
 
 def fastest(stack: Transformer, batch: int, context: int, device: torch.device, *, compile: bool) -> Choice:
     """Time every attention of one slot over so many, in all layers, and choose."""
-    slots = SlotStack(stack, batch, context, masked=False)
+    slots = SlotStack(stack, batch, context, masked=False, ring=False)
     seconds = {}
-    for name, (attention, _) in _KINDS.items():
-        if name == "compiled" and not compile:
-            continue
-        run = torch.compile(attention, dynamic=False) if name == "compiled" else attention
-        seconds |= _tried(name, run, slots, device)
+    for name, kind in _KINDS.items():
+        if compile or not kind.compile:
+            seconds |= _tried(name, kind, slots, device)
     return Choice(name=min(seconds, key=lambda name: seconds[name]), seconds=seconds)
 
 
-def _tried(name: str, attention: SlotAttention, slots: SlotStack, device: torch.device) -> dict[str, float]:
+def _tried(name: str, kind: _Kind, slots: SlotStack, device: torch.device) -> dict[str, float]:
     """Return what one attention takes, or nothing if it does not work here."""
-    q = slots.keys[0][:, :, :1].clone()
-
-    def run() -> None:
-        for keys, values in zip(slots.keys, slots.values, strict=True):
-            attention(q, keys, values, None)
-
-    with warnings.catch_warnings(), _backend(name), torch.no_grad():
+    with warnings.catch_warnings(), kind.chosen(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            return {name: timed(Programs(device, graphs=device.type == "cuda").make(run), device)}
-        except RuntimeError:
+            run = Programs(device, graphs=device.type == "cuda").make(kind.reader(slots))
+            return {name: timed(run, device)}
+        except (RuntimeError, ImportError):
             return {}
-
-
-def _backend(name: str) -> AbstractContextManager[Any]:
-    backend = _KINDS[name][1]
-    return nullcontext() if backend is None else sdpa_kernel(backend)
 
 
 class FullStepper(InPlace):
@@ -102,6 +108,7 @@ class FullStepper(InPlace):
         context: Slots, the one of the step counted.
         choice: The attention; torch's default if None.
         programs: What captures graphs.
+        recipe: How all else is worked out.
         compile: Whether steps are compiled.
     """
 
@@ -112,25 +119,26 @@ class FullStepper(InPlace):
         context: int,
         choice: Choice | None,
         programs: Programs,
+        recipe: Recipe = DEFAULT,
         *,
         compile: bool,
     ) -> None:
         super().__init__(model, model.start(batch), programs)
-        attention = fused if choice is None else choice.attention
-        self.slots = SlotStack(model.stack, batch, context, masked=False, attention=attention)
-        for kept in self.slots.tensors():
+        recipe = recipe if choice is None else choice.recipe(recipe)
+        self.slots = SlotStack(model.stack, batch, context, recipe, masked=False, ring=False)
+        for kept in self.slots.kept:
             kept.normal_()
         with nullcontext() if choice is None else choice.chosen():
-            self.run = programs.make(self.read, compile=compile)
+            self.run = programs.make(self.read, recipe, compile=compile)
 
     def read(self) -> Tensor:
-        return self.model.head(self.slots.step(self.model.embed(self.token[:, None]))[:, 0])
+        return self.slots.step(self.model.embed(self.token[:, None])[:, 0], self.model.head._weight())
 
     def fill(self, stream: Stream) -> None:
         self.slots.load(stream.cache)
 
     def tensors(self) -> list[Tensor]:
-        return self.slots.tensors()
+        return self.slots.kept
 
 
 def timed(run: Callable[[], object], device: torch.device) -> float:

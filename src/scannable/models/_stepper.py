@@ -10,6 +10,8 @@ from scannable.affine import RowState
 from scannable.models._stepper_base import Stepper
 from scannable.models._stepper_chunks import ChunkStepper
 from scannable.models._stepper_graph import Programs
+from scannable.models._stepper_recipe import Recipe
+from scannable.models._stepper_slots import DEFAULT
 from scannable.models._stepper_states import StateStepper
 from scannable.models._stepper_window import WindowStepper
 from scannable.models._stream import Stream
@@ -38,11 +40,13 @@ class ValueStepper(Stepper):
         return self._stream
 
 
-def stepper(model: Any, stream: Any, *, graphs: bool | None = None, compile: bool = False) -> Stepper:
+def stepper(
+    model: Any, stream: Any, *, graphs: bool | None = None, compile: bool = False, recipe: Recipe = DEFAULT
+) -> Stepper:
     """Read on from a stream in place; the stream itself stays as it is.
 
     A Transformer-PSM, a decoder with a window and an affine model need memory once, and no more however long the text
-    (a PSM one state more each time its chunks double). A decoder without a window takes steps of the value form.
+    (a PSM two states more each time its chunks double). A decoder without a window takes steps of the value form.
     Cast the model first, with ``model.bfloat16()``: its weights are read as they are, and must stay where they are.
 
     Args:
@@ -50,6 +54,7 @@ def stepper(model: Any, stream: Any, *, graphs: bool | None = None, compile: boo
         stream: What it read so far.
         graphs: Capture the work of a step in CUDA graphs; left out: on a CUDA device.
         compile: Fuse it with ``torch.compile`` first, which takes about a minute and repays after many tokens.
+        recipe: How a step through a stack of attention is worked out.
 
     Raises:
         ValueError: If the stream is another model's, or graphs are asked for where there are none.
@@ -59,7 +64,7 @@ def stepper(model: Any, stream: Any, *, graphs: bool | None = None, compile: boo
         return ValueStepper(model, stream)
     device = next(model.parameters()).device
     graphs = device.type == "cuda" if graphs is None else graphs
-    return make(model, stream, Programs(device, graphs=graphs), compile=compile)
+    return make(model, stream, Programs(device, graphs=graphs), recipe, compile=compile)
 
 
 def _kind(model: Any, stream: Any) -> Any:

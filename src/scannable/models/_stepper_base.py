@@ -63,7 +63,7 @@ class InPlace(Stepper):
         self.count += 1
         self.advance()
         # What a graph returns is overwritten by its next replay.
-        return logits.clone() if self.programs.graphs else logits
+        return logits.clone(memory_format=torch.contiguous_format) if self.programs.graphs else logits
 
     @torch.no_grad()
     def load(self, stream: Stream) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
+from scannable.models._stepper_recipe import Recipe
 from scannable.models._stepper_slots import SlotStack
 from scannable.models._stream import Stream
 from scannable.scans import Counter
@@ -22,10 +23,12 @@ class ChunkStepper(InPlace):
     value form.
     """
 
-    def __init__(self, model: Any, stream: Stream, programs: Programs, *, compile: bool) -> None:
+    def __init__(
+        self, model: Any, stream: Stream, programs: Programs, recipe: Recipe, *, compile: bool
+    ) -> None:
         super().__init__(model, stream, programs)
         chunk, prefix = model.chunk, model.inference.prefix_slots
-        self.slots = SlotStack(model.inference.stack, stream.batch, prefix + chunk)
+        self.slots = SlotStack(model.inference.stack, stream.batch, prefix + chunk, recipe, ring=False)
         self.ids = model._blank(stream.batch)
         self.start = torch.zeros(1, dtype=torch.long, device=programs.device)
         """Where the chunk begins in the text, if anything depends on it."""
@@ -35,8 +38,13 @@ class ChunkStepper(InPlace):
         """What ``merge`` takes; ``right`` is also what it and ``encode`` return and ``open`` reads."""
         self.roots: list[Tensor] = []
         self.folds: list[Tensor] = []
-        self.run = programs.make(self.read, prepare=lambda: self.slots.load((prefix, ())), compile=compile)
-        self.encode, self.merge, self.open = map(programs.make, (self._encode, self._merge, self._open))
+        self.run = programs.make(
+            self.read, recipe, prepare=lambda: self.slots.load((prefix, ())), compile=compile
+        )
+        self.encode, self.merge, self.open = (
+            programs.make(work, compile=compile and recipe.ends)
+            for work in (self._encode, self._merge, self._open)
+        )
         self.load(stream)
 
     def read(self) -> Tensor:
@@ -44,7 +52,7 @@ class ChunkStepper(InPlace):
         place = self.slots.position - inference.prefix_slots
         x = inference.embed(token, (self.start + place).expand(self.batch))
         self.ids.index_copy_(1, place, token)
-        return self.model.head(self.slots.step(x)[:, 0])
+        return self.slots.step(x[:, 0], self.model.head._weight())
 
     def advance(self) -> None:
         chunks, rest = divmod(self.count, self.model.chunk)
@@ -99,7 +107,7 @@ class ChunkStepper(InPlace):
         )
 
     def tensors(self) -> list[Tensor]:
-        return [*self.slots.tensors(), self.ids, self.left, self.right, *self.roots, *self.folds]
+        return [*self.slots.kept, self.ids, self.left, self.right, *self.roots, *self.folds]
 
     def _encode(self) -> None:
         self.right.copy_(self.model.encoder(self.ids, self.start.expand(self.batch)))

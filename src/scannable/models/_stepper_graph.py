@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 
+from scannable.models._stepper_recipe import Recipe
+
 WARM_UP = 3
 """Calls before a capture, in which libraries and compilers set up what they cannot set up in it."""
 
@@ -29,6 +31,7 @@ class Programs:
     def make(
         self,
         function: Callable[[], Any],
+        recipe: Recipe | None = None,
         *,
         prepare: Callable[[], Any] = lambda: None,
         compile: bool = False,
@@ -37,11 +40,13 @@ class Programs:
 
         Args:
             function: What it does.
+            recipe: Which options the compiler is given; none if left out.
             prepare: Called before each run that only warms up.
             compile: Whether ``torch.compile`` fuses it first.
         """
-        if compile:
-            function = torch.compile(function, fullgraph=True, dynamic=False)
+        if compile and (recipe is None or recipe.compiled):
+            options = None if recipe is None else dict(recipe.options)
+            function = torch.compile(function, fullgraph=True, dynamic=False, options=options or None)
         if not self.graphs:
             return function
         with torch.cuda.device(self.device):

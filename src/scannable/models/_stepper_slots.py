@@ -1,22 +1,30 @@
 """A stack of blocks that reads one slot at a time in memory of a fixed size."""
 
+from typing import Any, cast
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from scannable.modules._slots import SlotAttention, Slots, fused
+from scannable.models._stepper_recipe import Recipe
+from scannable.modules._rotary import angles
+from scannable.modules._slots import angles_at
 from scannable.modules._transformer import Cache, Transformer
+
+DEFAULT = Recipe()
 
 
 class SlotStack:
     """What a stack keeps of the last ``S`` slots, in a ring: the slot at position ``p`` is in place ``p mod S``.
 
     Args:
-        stack: The blocks.
+        stack: The blocks, in evaluation mode.
         batch: ``B``.
         slots: ``S``.
+        recipe: How a step is worked out.
         masked: Whether some places may be empty; if not, all are read from the first step on.
-        attention: How a slot reads the others.
+        ring: Whether there may be positions from ``S`` on; if not, angles are looked up.
     """
 
     def __init__(
@@ -24,30 +32,41 @@ class SlotStack:
         stack: Transformer,
         batch: int,
         slots: int,
+        recipe: Recipe = DEFAULT,
         *,
         masked: bool = True,
-        attention: SlotAttention = fused,
+        ring: bool = True,
     ) -> None:
-        like, shape = stack.norm.weight.detach(), (batch, stack.heads, slots, stack.size)
-        self.stack, self.slots, self.attention = stack, slots, attention
-        # One tensor for each: a compiler writes in place into whole tensors, not into parts of one.
-        self.keys = [like.new_zeros(shape) for _ in stack.blocks]
-        self.values = [like.new_zeros(shape) for _ in stack.blocks]
+        like, shape = stack.norm.weight.detach(), (2, batch, stack.heads, slots, stack.size)
+        self.stack, self.slots = stack, slots
+        self.linear, self.attend = recipe.linear_map(), recipe.attend()
+        # One tensor a layer: a compiler writes in place into whole tensors, not into parts of one.
+        self.kept = [like.new_zeros(shape) for _ in stack.blocks]
+        """Keys and values of every layer."""
         self.bias = like.new_zeros(slots) if masked else None
         self.position = torch.zeros(1, dtype=torch.long, device=like.device)
+        self.table = None
+        if stack.rotary and not ring:
+            self.table = angles(0, slots, stack.size, like.dtype, like.device)
 
-    def step(self, x: Float[Tensor, "B 1 D"]) -> Float[Tensor, "B 1 D"]:
-        """Read one slot and keep it, in the place of the oldest."""
-        place = self.position % self.slots
+    def step(self, x: Float[Tensor, "B D"], head: Float[Tensor, "V D"]) -> Float[Tensor, "B V"]:
+        """Read one slot and keep it, in the place of the oldest; return its logits."""
+        place, rotation, blocks = self.position % self.slots, None, cast("Any", self.stack.blocks)
         if self.bias is not None:
             self.bias.index_fill_(0, place, 0.0)
-        layers = [
-            Slots(keys, values, place, self.bias, self.attention)
-            for keys, values in zip(self.keys, self.values, strict=True)
-        ]
-        read = self.stack.step(x, self.position, layers)
+        if self.stack.slots is not None:
+            x = x + self.stack.slots.weight[self.position]
+        if self.stack.rotary:
+            rotation = self._angles(place)
+        for block, kept in zip(blocks, self.kept, strict=True):
+            attention, (up, _, down) = block.attention, block.mlp
+            qkv = self.linear(x, attention.qkv.weight, attention.qkv.bias, norm=block.attention_norm)
+            read = self.attend(qkv, kept, rotation, place, self.bias)
+            x = self.linear(read, attention.out.weight, attention.out.bias, add=x)
+            wide = self.linear(x, up.weight, up.bias, norm=block.mlp_norm, gelu=True)
+            x = self.linear(wide, down.weight, down.bias, add=x)
         self.position.add_(1)
-        return read
+        return self.linear(x, head, norm=self.stack.norm)
 
     def load(self, cache: Cache) -> None:
         """Forget all, and keep the slots of a value form's cache."""
@@ -55,31 +74,28 @@ class SlotStack:
         self.position.fill_(end)
         if self.bias is not None:
             self.bias.fill_(-torch.inf)
-        for values in self.values:
-            values.zero_()
         if not layers:
+            for kept in self.kept:
+                kept.zero_()
             return
-        places = self._places(end, layers[0][0].shape[1])
+        count = layers[0][0].shape[1]
         if self.bias is not None:
-            self.bias.index_fill_(0, places, 0.0)
-        for keys, values, (k, v) in zip(self.keys, self.values, layers, strict=True):
-            keys.index_copy_(2, places, k.transpose(1, 2))
-            values.index_copy_(2, places, v.transpose(1, 2))
+            self.bias.index_fill_(0, self._places(end, count), 0.0)
+        for kept, layer in zip(self.kept, layers, strict=True):
+            # What is left of other slots is overwritten too, in one go.
+            filled = F.pad(torch.stack(layer).transpose(2, 3), (0, 0, 0, self.slots - count))
+            kept.copy_(filled.roll((end - count) % self.slots, 3))
 
     def cache(self, end: int, count: int) -> Cache:
         """Copy the last ``count`` slots before position ``end``, as a value form's cache."""
         places = self._places(end, count)
-        copy = [
-            [x.index_select(2, places).transpose(1, 2).contiguous() for x in kept] for kept in self._kept()
-        ]
-        return end, tuple((keys, values) for keys, values in zip(*copy, strict=True))
+        copies = (x.index_select(3, places).transpose(2, 3).contiguous() for x in self.kept)
+        return end, tuple((keys.clone(), values.clone()) for keys, values in copies)
 
-    def tensors(self) -> list[Tensor]:
-        """Return all memory."""
-        return [x for kept in self._kept() for x in kept]
-
-    def _kept(self) -> tuple[list[Tensor], list[Tensor]]:
-        return self.keys, self.values
+    def _angles(self, place: Tensor) -> Tensor:
+        if self.table is None:
+            return angles_at(self.position, self.stack.size, self.stack.norm.weight.dtype)
+        return self.table.index_select(1, place)
 
     def _places(self, end: int, count: int) -> Tensor:
         return torch.arange(end - count, end, device=self.position.device) % self.slots

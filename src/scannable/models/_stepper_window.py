@@ -7,6 +7,7 @@ from torch import Tensor
 
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
+from scannable.models._stepper_recipe import Recipe
 from scannable.models._stepper_slots import SlotStack
 from scannable.models._stream import Stream
 
@@ -14,10 +15,12 @@ from scannable.models._stream import Stream
 class WindowStepper(InPlace):
     """Each token takes the place of the one that leaves the window."""
 
-    def __init__(self, model: Any, stream: Stream, programs: Programs, *, compile: bool) -> None:
+    def __init__(
+        self, model: Any, stream: Stream, programs: Programs, recipe: Recipe, *, compile: bool
+    ) -> None:
         super().__init__(model, stream, programs)
-        self.slots = SlotStack(model.stack, stream.batch, model.stack.window)
-        self.run = programs.make(self.read, prepare=lambda: self.slots.load((0, ())), compile=compile)
+        self.slots = SlotStack(model.stack, stream.batch, model.stack.window, recipe)
+        self.run = programs.make(self.read, recipe, prepare=lambda: self.slots.load((0, ())), compile=compile)
         self.load(stream)
 
     def step(self, token: Tensor) -> Tensor:
@@ -25,7 +28,7 @@ class WindowStepper(InPlace):
         return super().step(token)
 
     def read(self) -> Tensor:
-        return self.model.head(self.slots.step(self.model.embed(self.token[:, None]))[:, 0])
+        return self.slots.step(self.model.embed(self.token[:, None])[:, 0], self.model.head._weight())
 
     def fill(self, stream: Stream) -> None:
         self.slots.load(stream.cache)
@@ -37,4 +40,4 @@ class WindowStepper(InPlace):
         return Stream(owner=id(self.model), count=self.count, batch=self.batch, cache=cache)
 
     def tensors(self) -> list[Tensor]:
-        return self.slots.tensors()
+        return self.slots.kept

@@ -1,25 +1,20 @@
 """GPT-2-style blocks in a stack that can read out part of its slots and go on from a cache."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from scannable.modules._attend import attend
 from scannable.modules._codes import Codes
 from scannable.modules._rotary import angles, rotate
-from scannable.modules._slots import Slots, angles_at
 
 Positions = Literal["absolute", "rotary", "none"]
 
 Cache = tuple[int, tuple[tuple[Tensor, Tensor], ...]]
 """The next slot's position, and keys and values ``(R, n, H, K)`` of every layer (no layers: no slot yet)."""
-
-Past = tuple[Tensor, Tensor] | Slots
-"""Keys and values of one layer: a value that grows, or slots that are written in place."""
 
 
 class Attention(nn.Module):
@@ -45,8 +40,8 @@ class Attention(nn.Module):
         first: int,
         causal: bool,
         rotation: Tensor | None,
-        past: Past | None,
-    ) -> tuple[Float[Tensor, "R m D"], Past]:
+        past: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Float[Tensor, "R m D"], tuple[Tensor, Tensor]]:
         """Attend from slots ``first..n`` to all ``n`` and the ``past``; also return the keys and values to keep."""
         if first:
             width = x.shape[-1]
@@ -56,8 +51,6 @@ class Attention(nn.Module):
         else:
             q, k, v = (self._by_head(y) for y in self.qkv(x).chunk(3, -1))
             q, k = rotate(q, rotation), rotate(k, rotation)
-        if isinstance(past, Slots):
-            return self.out(past.read(q, k, v).flatten(2)), past
         if past is not None:
             k, v = torch.cat([past[0], k], 1), torch.cat([past[1], v], 1)
         dropout = self.dropout if self.training else 0.0
@@ -104,8 +97,8 @@ class Block(nn.Module):
         first: int,
         causal: bool,
         rotation: Tensor | None,
-        past: Past | None,
-    ) -> tuple[Float[Tensor, "R m D"], Past]:
+        past: tuple[Tensor, Tensor] | None,
+    ) -> tuple[Float[Tensor, "R m D"], tuple[Tensor, Tensor]]:
         """Return slots ``first..n`` of the block's output, and the keys and values to keep."""
         read, kept = self.attention(
             self.attention_norm(x), first=first, causal=causal, rotation=rotation, past=past
@@ -184,15 +177,6 @@ class Transformer(nn.Module):
         blocks: Any = self.blocks
         return x.shape[1], tuple(block.attention.remember(normed, rotation) for block in blocks)
 
-    def step(
-        self, x: Float[Tensor, "R 1 D"], position: Int[Tensor, "1"], slots: Sequence[Slots]
-    ) -> Float[Tensor, "R 1 D"]:
-        """Read one slot at the given position, in place: ``slots`` are those of every layer.
-
-        The position must have passed ``check``: a tensor's value is not looked at.
-        """
-        return self._read(x, 0, causal=True, cache=(position, tuple(slots)))[0]
-
     def check(self, end: int) -> None:
         """Refuse slots beyond the learned positions.
 
@@ -212,7 +196,7 @@ class Transformer(nn.Module):
         keys = weight.new_zeros(()).expand(1, slots, self.heads, self.size)
         return count, tuple((keys, keys) for _ in self.blocks) if count else ()
 
-    def _read(self, x: Tensor, first: int, causal: bool, cache: Any) -> tuple[Tensor, Any]:
+    def _read(self, x: Tensor, first: int, causal: bool, cache: Cache) -> tuple[Tensor, Cache]:
         position, past = cache
         x, rotation = self._place(x, position)
         end, kept = position + x.shape[1], []
@@ -228,12 +212,9 @@ class Transformer(nn.Module):
             kept.append(keys_and_values)
         return self.norm(x), (end, tuple(kept))
 
-    def _place(self, x: Tensor, position: int | Tensor) -> tuple[Tensor, Tensor | None]:
+    def _place(self, x: Tensor, position: int) -> tuple[Tensor, Tensor | None]:
         """Tell slots from ``position`` on where they are: add a vector to each, or say how far to rotate."""
         count = x.shape[1]
-        if isinstance(position, Tensor):
-            x = x if self.slots is None else x + self.slots.weight[position]
-            return self.drop(x), angles_at(position, self.size, x.dtype) if self.rotary else None
         self.check(position + count)
         if self.slots is not None:
             x = x + self.slots.weight[position : position + count]

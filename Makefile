@@ -21,7 +21,7 @@ test: $(VENV)/.dev  ## Format, lint, types, import layers and tests: everything 
 
 clean:  ## Remove what make installed and what tools cached; runs and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	@for d in runs demo; do if [ -e "$$d" ]; then echo "kept: $$d (delete it yourself if you mean to)"; fi; done
 
 # Debian's Python cannot put pip into a virtual environment by itself; then its own pip does.

@@ -13,6 +13,7 @@ from scannable.models import (
     TransformerPSMConfig,
 )
 from scannable.scans import Aggregator, Counter, scan
+from scannable.viewer import view
 
 __all__ = [
     "AffineLanguageModel",
@@ -29,4 +30,5 @@ __all__ = [
     "affine",
     "scan",
     "testing",
+    "view",
 ]

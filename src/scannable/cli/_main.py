@@ -32,6 +32,14 @@ COMMANDS = {
         "_intro",
         (("scannable", "show it"), ("scannable intro --text scannable", "bracket another word")),
     ),
+    "view": Command(
+        "show a scan as a page that one can step through, in the browser",
+        "_view",
+        (
+            ("scannable view", "open it"),
+            ("scannable view --out scan.html", "write it to a file, to keep or to send"),
+        ),
+    ),
     "demo": Command(
         "train a small model, check it, compare it with a GPT-2-style one, write an HTML report",
         "_demo",

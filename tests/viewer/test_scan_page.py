@@ -1,0 +1,433 @@
+"""The page of the scan in a browser: it shows what the library computes, to everybody, without a network."""
+
+import re
+import shutil
+
+import pytest
+import torch
+
+import scannable as sc
+from scannable.cli import main
+from scannable.viewer import scan_page
+from scannable.viewer._interactive import interactive_page
+from scannable.viewer._operators import OPERATORS
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on PATH; on Debian: apt-get install chromium"
+)
+LENGTHS = [1, 2, 7, 8, 32]
+FORMS = ["both", "parallel", "streaming"]
+FIRST_PAINT = """new Promise((done) => new PerformanceObserver((list) => {
+  const found = list.getEntriesByName("first-contentful-paint");
+  if (found.length) done(found[0].startTime);
+}).observe({ type: "paint", buffered: true }))"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "scan.html"
+    path.write_text(scan_page(), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def tab(browser, file):
+    """One tab for all tests; whatever it requests or complains about makes the test fail."""
+    tab = browser.new_page()
+    tab.heard = []
+    tab.on("request", lambda request: tab.heard.append(request.url))
+    tab.on("pageerror", lambda error: tab.heard.append(str(error)))
+    tab.on("console", lambda message: tab.heard.append(message.text))
+    tab.set_default_timeout(5000)
+    return tab
+
+
+@pytest.fixture
+def at(tab, file):
+    """Open the page at an address; where it is open already, that is a change of its address."""
+    tab.heard.clear()
+
+    def open_at(address=""):
+        tab.goto(file + address)
+        tab.evaluate("new Promise((done) => setTimeout(done, 20))")
+        return tab
+
+    yield open_at
+    assert [heard for heard in tab.heard if heard.split("#")[0] not in (file, "data:,", "about:blank")] == []
+
+
+class Sum:
+    def combine(self, left, right):
+        return left + right
+
+    def identity(self, like):
+        return torch.zeros_like(like)
+
+
+class Skew(Sum):
+    def combine(self, left, right):
+        return 2 * left + 3 * right
+
+
+class Affine:
+    def combine(self, left, right):
+        return right[0] * left[0], right[0] * left[1] + right[1]
+
+    def identity(self, like):
+        return torch.ones_like(like[0]), torch.zeros_like(like[1])
+
+
+class Cards(Sum):
+    def combine(self, left, right):
+        return left.gather(1, right)
+
+
+def expected(key, leaves):
+    """What the library says that the page must show for the prefixes of these leaves."""
+    if key == "text":
+        from scannable.cli._brackets import Brackets, decode, encode
+
+        return decode(sc.scan(Brackets(), encode(leaves, 4 * len(leaves))[None], inclusive=True)[0])
+    if key == "affine":
+        maps = [re.fullmatch(r"(-?\d*)x([+-]\d+)?", leaf).groups() for leaf in leaves]
+        slopes = torch.tensor([int(a + "1" if a in ("", "-") else a) for a, _ in maps])
+        shifts = torch.tensor([int(b or 0) for _, b in maps])
+        slopes, shifts = sc.scan(Affine(), (slopes[None], shifts[None]), inclusive=True)
+        return [written_map(a, b) for a, b in zip(slopes[0].tolist(), shifts[0].tolist(), strict=True)]
+    if key == "cards":
+        places = torch.tensor([[int(name) - 1 for name in leaf] for leaf in leaves])
+        states = sc.scan(Cards(), places[None], inclusive=True)[0]
+        return ["".join(str(place + 1) for place in state) for state in states.tolist()]
+    operator = {"sum": Sum(), "skew": Skew()}[key]
+    return [
+        str(x)
+        for x in sc.scan(operator, torch.tensor([[int(x) for x in leaves]]), inclusive=True)[0].tolist()
+    ]
+
+
+def written_map(a, b):
+    return {1: "x", -1: "-x"}.get(a, f"{a}x") + (f"{b:+d}" if b else "")
+
+
+def shown(tab, column):
+    """Read a column of the table of prefixes: 2 in parallel, 4 as a stream, 5 the plain fold."""
+    return tab.evaluate(
+        "column => [...document.querySelectorAll(`#prefixes tbody tr > :nth-child(${column}) > .state`)]"
+        ".map(cell => cell.textContent)",
+        column,
+    )
+
+
+def words(tab):
+    return tab.text_content("#words")
+
+
+def address(tab):
+    tab.wait_for_timeout(200)  # it is written a little after the step
+    return tab.evaluate("location.hash")
+
+
+def until(tab, selector, text):
+    from playwright.sync_api import expect
+
+    expect(tab.locator(selector)).to_have_text(text, timeout=5000)
+
+
+@in_browser
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.key)
+def test_prefixes_at_the_end_are_those_of_the_library(at, operator):
+    for place, length in enumerate(LENGTHS):
+        tab = at(f"#operator={operator.key}&n={length}&form={FORMS[place % 3]}")
+        steps = int(tab.get_attribute("#scrub", "max"))
+        for _ in range(steps):
+            tab.evaluate("document.getElementById('next').click()")
+        assert tab.text_content("#step-shown") == f"{steps} of {steps}"
+        right = expected(operator.key, operator.leaves[:length])
+        assert shown(tab, 2) == shown(tab, 4) == right
+        assert "equal in both forms, bracket by bracket" in tab.text_content("#verdict")
+
+
+@in_browser
+def test_the_plain_fold_of_the_skew_operator_is_shown_to_differ(at):
+    tab = at("#operator=skew&n=8&step=8")
+    fold, folds = None, []
+    for leaf in map(int, OPERATORS[2].leaves[:8]):
+        fold = leaf if fold is None else 2 * fold + 3 * leaf
+        folds.append(str(fold))
+    assert shown(tab, 5) == folds
+    differ = sum(one != other for one, other in zip(folds, shown(tab, 2), strict=True))
+    assert f"differs for {differ} of 8" in tab.text_content("#verdict")
+    assert differ == tab.locator("#prefixes .differs").count() == 5
+
+
+@in_browser
+def test_every_merge_lights_up_once_in_both_panels(at):
+    for form in FORMS:
+        tab = at(f"#operator=sum&n=7&form={form}")
+        lit = tab.evaluate(
+            """() => { const lit = [0, 0]; const next = document.getElementById("next");
+            for (let step = 0; step < document.getElementById("scrub").max; step++) { next.click();
+              lit[0] += document.querySelectorAll("#tree g.now-node").length;
+              lit[1] += document.querySelectorAll("#ledger .now-node").length; } return lit; }"""
+        )
+        assert lit == [8, 8]
+
+
+@in_browser
+def test_counters_go_with_the_steps_and_hold_their_formulas(at):
+    tab = at("#operator=text&n=7&form=both&step=3")
+    text = tab.text_content("#counts").replace("\N{MINUS SIGN}", "-")
+    assert "7 of 8" not in text
+    assert "5 of 8merges in parallel; the formula says 2·7 - 3 - 3 = 8" in text
+    assert "3 of 4batched calls, the depth; at most 2·3 - 1 = 5" in text
+    assert "2roots kept: the ones in 11" in text
+    tab.click("#last")
+    assert tab.text_content("#counts").count("8 of 8") == 2
+    assert tab.locator("#counts .bad").count() == 0
+    tab.check("#refold")
+    assert (
+        "+1merges more if all roots are folded again after each chunk: 9 in place of 8"
+        in tab.text_content("#counts")
+    )
+    assert tab.locator("#ledger .again").count() == 1
+
+
+@in_browser
+def test_the_words_say_each_merge(at):
+    tab = at("#operator=sum&n=7&form=streaming&step=7")
+    assert words(tab) == "Merge 3 of 8: chunk 2 with chunk 3, a carry to the digit 2."
+    tab.click("#next")
+    assert words(tab).startswith("Merge 4 of 8: chunks 0 to 1 with chunks 2 to 3, a carry to the digit 4")
+    assert tab.get_attribute("#words", "aria-live") == "polite"
+
+
+@in_browser
+def test_the_address_restores_the_step(at):
+    tab = at("#operator=cards&n=7&form=streaming")
+    for _ in range(5):
+        tab.click("#next")
+    tab.check("#refold")
+    link, before = address(tab), (words(tab), tab.text_content("#counter"), shown(tab, 4))
+    assert link == "#operator=cards&n=7&form=streaming&step=5&refold=1"
+    tab.goto("about:blank")
+    tab = at(link)
+    assert (words(tab), tab.text_content("#counter"), shown(tab, 4)) == before
+    tab.evaluate("location.hash = '#operator=sum&leaves=4+5&form=both&step=2'")
+    until(tab, "#length-shown", "2")
+    assert tab.input_value("#leaves") == "4 5"
+    assert shown(tab, 4) == ["4", "9"]
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("link", "rule"),
+    [
+        ("#n=99", 'n as a whole number from 1 to 32, got "99"'),
+        ("#n=1e1", "n as a whole number"),
+        ("#operator=nope", "operator as one of text, sum"),
+        ("#operator=__proto__", "operator as one of"),
+        ("#form=spiral", "form as one of both"),
+        ("#n=4&step=5", "step as a whole number from 0 to 4"),
+        ("#n=4&n=5", "each name once"),
+        ("#colour=red", "operator, n or leaves, form, step, refold"),
+        ("#operator=sum&leaves=1+two", 'got "two"'),
+        ("#operator=text&leaves=" + "a+" * 33, "1 to 32 leaves, got 33"),
+        ("#leaves=" + "a" * 7000, "at most 6000 characters"),
+        ("#<img src=x onerror=alert(1)>", "operator, n or leaves"),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_in_words(at, link, rule):
+    tab = at(link)
+    assert rule in tab.text_content("#notice")
+    assert tab.is_visible("#notice")
+    assert tab.input_value("#leaves") == "a b c d e f g h"
+    assert words(tab) == "8 chunks, and nothing is merged yet."
+    assert tab.locator("main img").count() == 0
+
+
+@in_browser
+def test_leaves_that_cannot_be_read_are_refused_beside_the_field(at):
+    tab = at("#operator=sum&n=4")
+    for typed, got in (("1 2.5", '"2.5"'), ("", "got 0"), ("1 " * 33, "got 33"), ("9" * 31, "9999")):
+        tab.fill("#leaves", typed)
+        tab.press("#leaves", "Enter")
+        assert got in tab.text_content("#problem")
+        assert tab.get_attribute("#leaves", "aria-invalid") == "true"
+    tab.fill("#leaves", f"{'9' * 30} 1")
+    tab.press("#leaves", "Enter")
+    assert not tab.is_visible("#problem")
+    tab.click("#last")
+    assert shown(tab, 4)[-1] == "1" + "0" * 30  # no digit is lost
+    for operator, typed in (("cards", "11345"), ("affine", "2y+1"), ("text", "a(b")):
+        tab.select_option("#operator", operator)
+        tab.fill("#leaves", typed)
+        tab.press("#leaves", "Enter")
+        assert f'got "{typed}"' in tab.text_content("#problem")
+
+
+@in_browser
+def test_text_that_looks_like_markup_stays_text(at):
+    typed = "<img/src=x/onerror=document.title=1> </script><script>alert`1`</script> &lt;b&gt;"
+    tab = at("#operator=text&n=2")
+    tab.fill("#leaves", typed)
+    tab.press("#leaves", "Enter")
+    tab.click("#last")
+    first, second, third = typed.split()
+    assert shown(tab, 4)[-1] == f"(({first}{second}){third})"
+    link = address(tab)
+    tab.goto("about:blank")
+    tab = at(link)
+    assert shown(tab, 2)[-1] == f"(({first}{second}){third})"
+    assert tab.locator("main img, main script, svg script").count() == 0
+    assert tab.title() == "scannable: a scan, step by step"
+
+
+@in_browser
+def test_the_keyboard_reaches_every_control_and_steps(at):
+    tab = at("#operator=sum&n=4&form=streaming")
+    wanted = set(
+        tab.evaluate(
+            "() => [...document.querySelectorAll('select, button, input, [tabindex]')].map(e => e.id || e.name)"
+        )
+    )
+    reached, order = set(), []
+    for _ in range(40):
+        tab.keyboard.press("Tab")
+        name = tab.evaluate("document.activeElement.id || document.activeElement.name || ''")
+        if name in reached:
+            break
+        if name:
+            reached.add(name)
+            order.append(name)
+            assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    assert reached == wanted
+    assert order.index("operator") < order.index("play") < order.index("ledger")
+    tab.evaluate("document.activeElement.blur()")
+    steps = int(tab.get_attribute("#scrub", "max"))
+    for key, step in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", steps), ("Home", 0)):
+        tab.keyboard.press(key)
+        assert tab.text_content("#step-shown") == f"{step} of {steps}"
+    tab.keyboard.press(" ")
+    assert tab.get_attribute("#play", "aria-label") == "Pause"
+    tab.keyboard.press(" ")
+    assert tab.get_attribute("#play", "aria-label") == "Play"
+    tab.keyboard.press("Alt+ArrowRight")
+    assert tab.text_content("#step-shown") == f"0 of {steps}"
+
+
+@in_browser
+def test_play_runs_to_the_end_and_stops(at):
+    tab = at("#operator=sum&n=4&form=both")
+    tab.select_option("#speed", index=2)
+    tab.click("#play")
+    until(tab, "#step-shown", "4 of 4")
+    assert tab.get_attribute("#play", "aria-label") == "Play"
+
+
+@in_browser
+def test_nothing_is_wider_than_the_window(browser, file):
+    tab = browser.new_page()
+    for width in (390, 1024, 1920):
+        tab.set_viewport_size({"width": width, "height": 900})
+        for link in ("#operator=cards&n=7&step=7", "#operator=skew&n=32&step=32&refold=1"):
+            tab.goto(file + link)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.close()
+
+
+@in_browser
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1024)])
+def test_axe_finds_nothing_serious(browser, file, scheme, width):
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+    tab = context.new_page()
+    tab.goto(file + "#operator=cards&n=7&step=7&refold=1")
+    violations = Axe().run(tab).response["violations"]
+    context.close()
+    assert {found["id"] for found in violations if found["impact"] in ("serious", "critical")} == set()
+
+
+@in_browser
+def test_the_checker_of_accessibility_sees_a_fault(at):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab = at()
+    tab.evaluate(
+        "document.getElementById('play').textContent = ''; document.getElementById('play').ariaLabel = ''; "
+        "document.getElementById('play').title = ''"
+    )
+    assert "button-name" in {violation["id"] for violation in Axe().run(tab).response["violations"]}
+
+
+@in_browser
+def test_the_first_paint_of_32_leaves_takes_less_than_300_ms(tab, at):
+    paints = []
+    for _ in range(5):
+        tab.goto("about:blank")
+        tab = at("#operator=sum&n=32")
+        paints.append(tab.evaluate(FIRST_PAINT))
+    assert min(paints) < 300
+
+
+def test_a_page_with_a_script_lets_nothing_else_in():
+    page = interactive_page(
+        "t", "<p></p>", style="p { color: red; }", script="1;", data={"x": "</script><b>"}
+    )
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.count("</script>") == 2
+    assert not re.search(r"\son\w+=|https?://(?!www\.w3\.org)|@import|url\(", scan_page())
+
+
+def test_the_view_is_a_page_a_file_and_a_frame_of_a_notebook(tmp_path):
+    view = sc.view()
+    assert view.save(tmp_path / "scan.html").read_text(encoding="utf-8") == view.html == scan_page()
+    frame = view._repr_html_()
+    assert frame.count("<") == 2
+    assert 'sandbox="allow-scripts"' in frame
+
+
+@in_browser
+def test_the_page_can_request_nothing_and_a_try_is_heard(tab, file):
+    tab.goto(file)
+    tab.heard.clear()
+    assert tab.evaluate("fetch('https://example.invalid').then(() => 'came', () => 'refused')") == "refused"
+    assert any("Content Security Policy" in heard for heard in tab.heard)
+
+
+@in_browser
+def test_the_frame_of_a_notebook_steps(tab):
+    tab.set_content(sc.view()._repr_html_())
+    frame = tab.frame_locator("iframe")
+    frame.locator("#next").click()
+    assert frame.locator("#step-shown").text_content() == "1 of 8"
+
+
+def test_the_command_writes_the_page_or_opens_it(tmp_path, monkeypatch, capsys):
+    import json
+    import webbrowser
+
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    assert main(["view", "--out", str(tmp_path / "a.html"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"path": str(tmp_path / "a.html")}
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == scan_page()
+    assert opened == []
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert main(["view"]) == 0
+    assert [address.startswith("file:///") for address in opened] == [True]
+    assert "opens by a double click" in " ".join(capsys.readouterr().out.split())

@@ -5,6 +5,9 @@ from scannable.viewer._figure import Axis, Line, chart, standalone
 from scannable.viewer._page import page
 from scannable.viewer._report import demo_page
 from scannable.viewer._scan_page import scan_page
+from scannable.viewer._trace import trace
+from scannable.viewer._trace_file import read_trace
+from scannable.viewer._trace_page import trace_page
 from scannable.viewer._view import View, view
 
 __all__ = [
@@ -15,7 +18,10 @@ __all__ = [
     "demo_page",
     "family_figure",
     "page",
+    "read_trace",
     "scan_page",
     "standalone",
+    "trace",
+    "trace_page",
     "view",
 ]

@@ -1,0 +1,96 @@
+"""The page of a trace: its parts in HTML, around the tree that ``trace.js`` draws."""
+
+from importlib import resources
+from typing import Any
+
+from scannable.viewer._interactive import interactive_page
+from scannable.viewer._page import card
+from scannable.viewer._trace_file import BYTES, FORMAT, KIND, LEAVES, SCHEMA, check_trace
+
+_MOVES = (
+    ("whole", "all", "Show the whole tree"),
+    ("in", "+", "Zoom in"),
+    ("out", "-", "Zoom out"),
+    ("earlier", "◀", "Earlier chunks"),
+    ("later", "▶", "Later chunks"),
+    ("closer", "chosen", "Zoom to what is chosen"),
+)
+_SAVES = (("svg", "SVG", "Save the drawing as SVG"), ("png", "PNG", "Save the drawing as PNG"))
+
+
+def trace_page(trace: dict[str, Any]) -> str:
+    """Draw a run from the inside: a file that needs no other file and asks nobody for anything.
+
+    The page also shows other traces, from files; it refuses what ``read_trace`` refuses.
+
+    Args:
+        trace: What ``trace`` or ``read_trace`` returned.
+
+    Returns:
+        HTML, with its style, its script and its data inside.
+
+    Raises:
+        ValueError: If it is no trace.
+    """
+    files = resources.files("scannable.viewer")
+    limits = {"format": FORMAT, "leaves": LEAVES, "bytes": BYTES, "kinds": KIND}
+    return interactive_page(
+        "scannable: a run from the inside",
+        *_top(),
+        '<div class="tiles" id="counts"></div>',
+        _settings(),
+        _inside(),
+        card(
+            '<h2 id="tokens-title"></h2><p id="tokens" tabindex="0" role="region" aria-labelledby="tokens-title"></p>'
+        ),
+        _table("nodes-table", "All nodes as a table"),
+        _table("tokens-table", "All tokens as a table"),
+        style="".join((files / name).read_text(encoding="utf-8") for name in ("scan.css", "trace.css")),
+        script=(files / "trace.js").read_text(encoding="utf-8"),
+        data={"trace": check_trace(trace), "schema": SCHEMA, "limits": limits},
+    )
+
+
+def _top() -> list[str]:
+    return [
+        '<p class="eyebrow" id="origin">scannable</p>',
+        '<h1 id="headline">A run from the inside</h1>',
+        "<p>The tree is the one that the model's own scan made. Rows are levels, from all leaves at the top to single "
+        "chunks; the row of prefixes tells which state each chunk was read with. Where nodes no longer fit, a cell is "
+        "the mean of several. The width of a line is the attention that a merge paid to that side.</p>",
+        "<noscript><p>This page draws with a script, which is switched off here.</p></noscript>",
+        '<p id="notice" role="alert" hidden></p>',
+    ]
+
+
+def _settings() -> str:
+    return (
+        '<section class="card settings options" aria-label="What is shown">'
+        '<label for="measure">Colour and size <select id="measure"></select></label>'
+        f'<div class="group" role="group" aria-label="Part of the tree">Part: <output id="in-view"></output>'
+        f'<div class="buttons">{_buttons(_MOVES)}</div></div>'
+        f'<div class="group" role="group" aria-label="Save">Save<div class="buttons">{_buttons(_SAVES)}</div></div>'
+        '<label for="file">Another trace <input type="file" id="file" accept=".json,application/json"></label>'
+        "</section>"
+    )
+
+
+def _inside() -> str:
+    tree = (
+        '<div id="map" tabindex="0" role="application" aria-describedby="keys" aria-label="The tree of the run"></div>'
+        '<p class="soft" id="keys">Keys: up goes to the parent, down to the left child, left and right to the '
+        "neighbours; plus, minus and 0 zoom, Enter zooms to what is chosen. The address holds what is shown.</p>"
+        '<p class="unseen" id="spoken" aria-live="polite"></p>'
+    )
+    return f'<div class="inside">{card(tree)}<div class="card" id="values"></div></div>'
+
+
+def _table(key: str, words: str) -> str:
+    return f'<details class="card"><summary>{words}</summary><div id="{key}"></div></details>'
+
+
+def _buttons(entries: tuple[tuple[str, str, str], ...]) -> str:
+    return "".join(
+        f'<button type="button" id="{key}" aria-label="{words}" title="{words}">{sign}</button>'
+        for key, sign, words in entries
+    )

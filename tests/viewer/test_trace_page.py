@@ -1,0 +1,344 @@
+"""The page of a trace in a browser: it shows what was recorded, to everybody, and believes no file."""
+
+import copy
+import json
+import re
+import shutil
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from scannable import TransformerPSM, TransformerPSMConfig
+from scannable.data import tokenizer
+from scannable.viewer._trace import trace
+from scannable.viewer._trace_page import trace_page
+from viewer.traces import breaks, words
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on PATH; on Debian: apt-get install chromium"
+)
+EVIL = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Open a trace's page; whatever it requests or complains about makes the test fail."""
+    heard, contexts = [], []
+
+    def open_one(found, address="", **options):
+        path = tmp_path / "trace.html"
+        path.write_text(trace_page(found), encoding="utf-8")
+        contexts.append(browser.new_context(**{"viewport": {"width": 1024, "height": 900}, **options}))
+        tab = contexts[-1].new_page()
+        tab.set_default_timeout(5000)
+        tab.on("request", lambda request: heard.append(request.url))
+        tab.on("pageerror", lambda error: heard.append(str(error)))
+        tab.on("console", lambda message: heard.append(message.text))
+        tab.goto(path.as_uri() + address)
+        return tab
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    ours = ("file://", "data:", "blob:")
+    assert [entry for entry in heard if not entry.startswith(ours)] == []
+
+
+@pytest.fixture(scope="module")
+def found():
+    return words(14, title="a run")
+
+
+def give(tab, content, name="trace.json"):
+    text = content if isinstance(content, str) else json.dumps(content)
+    tab.set_input_files("#file", {"name": name, "mimeType": "application/json", "buffer": text.encode()})
+
+
+def until(tab, expression):
+    """Wait for something to be true; the page's policy forbids Playwright's own way, which is to evaluate text."""
+    for _ in range(100):
+        if tab.evaluate(expression):
+            return
+        tab.wait_for_timeout(30)
+    pytest.fail(f"never came true: {expression}")
+
+
+def value(tab, what):
+    """What the panel of the chosen node says under a heading."""
+    return tab.evaluate(
+        "(what) => [...document.querySelectorAll('#values dl div')]"
+        ".find((row) => row.firstChild.textContent === what)?.lastChild.textContent",
+        what,
+    )
+
+
+@in_browser
+def test_every_tree_and_every_prefix_is_drawn_and_tells_its_values(open_page, found):
+    tab = open_page(found)
+    chosen = tab.evaluate("[...document.querySelectorAll('#map [data-node]')].map((g) => +g.dataset.node)")
+    trees = [
+        n for n, node in enumerate(found["nodes"]) if (node["last"] - node["first"] + 1) == 1 << node["level"]
+    ]
+    assert sorted(chosen) == trees
+    assert tab.locator("#map [data-chunk]:not(.bar)").count() == found["leaves"] + 1
+    assert tab.locator("#map .bar").count() == len(found["tokens"])
+    names = {entry["id"]: entry["text"] for entry in found["names"]}
+    for number in (trees[0], trees[-1], trees[-3]):
+        node = found["nodes"][number]
+        tab.locator(f"#map [data-node='{number}']").click()
+        assert value(tab, "decodes to") == f"{names[node['element']]}, right"
+        assert float(value(tab, "size")) == node["size"]
+        if node["attention"]:
+            left, right = re.findall(r"[\d.]+", value(tab, "attention"))
+            assert float(left) == pytest.approx(100 * node["attention"]["left"], abs=0.06)
+            assert float(left) + float(right) == pytest.approx(100, abs=0.11)
+    tab.locator("#map [data-chunk='7']:not(.bar)").click()
+    prefix = found["chunks"][7]["prefix"]
+    assert value(tab, "read with") == f"the state of chunks 0-6, node {prefix}"
+    assert (
+        tab.locator(".guesses li").first.inner_text().startswith(names[found["chunks"][7]["next"][0]["id"]])
+    )
+
+
+@in_browser
+def test_wrong_nodes_are_told_by_colour_and_shape(open_page, found):
+    broken = copy.deepcopy(found)
+    broken["nodes"][-1]["correct"] = False
+    wrong = next(n for n, node in enumerate(found["nodes"]) if node["level"] == 2)
+    broken["nodes"][wrong].update(correct=False, product=broken["nodes"][0]["product"])
+    tab = open_page(broken)
+    shapes = tab.evaluate(
+        "[...document.querySelectorAll('#map g[data-node] path')].map((p) => +p.parentNode.dataset.node)"
+    )
+    assert shapes == [wrong]
+    tab.locator(f"#map [data-node='{wrong}']").click()
+    assert "wrong, the product is" in value(tab, "decodes to")
+
+
+@in_browser
+def test_arrows_walk_the_tree_that_was_recorded(open_page, found):
+    tab = open_page(found)
+    tab.focus("#map")
+    spans = [(node["first"], node["last"]) for node in found["nodes"]]
+    node = spans.index((0, 7))
+    tab.locator(f"#map [data-node='{node}']").click()
+    for _ in range(2):
+        tab.keyboard.press("ArrowDown")
+        node = found["nodes"][node]["left"]
+        assert tab.locator("#values h2").inner_text().startswith(f"Node {node}:")
+    tab.keyboard.press("ArrowRight")
+    assert tab.locator("#values h2").inner_text().endswith(": chunks 2-3")
+    assert "decodes to" in tab.locator("#spoken").inner_text()
+    tab.keyboard.press("ArrowUp")
+    assert tab.locator("#values h2").inner_text().endswith(": chunks 0-3")
+    tab.keyboard.press("Enter")
+    assert tab.locator("#in-view").inner_text() == "chunks 0-3 of 14"
+    tab.keyboard.press("0")
+    assert tab.locator("#in-view").inner_text() == "all 14 chunks"
+    for _ in range(3):
+        tab.keyboard.press("ArrowDown")
+    assert tab.locator("#values h2").inner_text() == "Chunk 0"
+    assert value(tab, "read with") == "no state: nothing was before"
+
+
+@in_browser
+def test_tables_tell_all_values(open_page, found):
+    tab = open_page(found)
+    tab.get_by_text("All nodes as a table").click()
+    rows = tab.locator("#nodes-table tbody tr")
+    assert rows.count() == len(found["nodes"])
+    number = found["leaves"] + 3
+    node = found["nodes"][number]
+    cells = rows.nth(number).locator("td").all_inner_texts()
+    assert [int(cells[0]), int(cells[2]), int(cells[3])] == [number, node["left"], node["right"]]
+    assert [float(cells[5]), float(cells[6])] == [node["from_left"], node["from_right"]]
+
+
+@in_browser
+def test_1024_leaves_are_drawn_by_level_and_come_closer(open_page):
+    large = words(1025)
+    tab = open_page(large)
+    assert tab.locator("#map .node").count() < 1600
+    assert tab.locator("#map [data-first]").count() > 100
+    assert tab.evaluate("document.querySelector('#map svg').getBoundingClientRect().height") < 900
+    begun = tab.evaluate("performance.now()")
+    for _ in range(7):
+        tab.locator("#in").click()
+    assert tab.evaluate("performance.now()") - begun < 5000
+    assert tab.locator("#map [data-first]").count() == 0
+    assert re.match(r"chunks \d+-\d+ of 1025", tab.locator("#in-view").inner_text())
+    first = tab.locator("#in-view").inner_text()
+    tab.locator("#later").click()
+    assert tab.locator("#in-view").inner_text() != first
+    tab.locator("#whole").click()
+    tab.locator("#map [data-first]").nth(50).click()
+    assert re.fullmatch(r"chunks \d+-\d+ of 1025", tab.locator("#in-view").inner_text())
+
+
+@in_browser
+def test_the_address_restores_what_is_shown(open_page, found):
+    number = found["leaves"] + 1
+    tab = open_page(found, f"#measure=from_left&from=2&to=9&node={number}")
+    assert tab.locator("#measure").input_value() == "from_left"
+    assert tab.locator("#in-view").inner_text() == "chunks 2-8 of 14"
+    assert tab.locator("#values h2").inner_text().startswith(f"Node {number}:")
+    tab.locator("#out").click()
+    tab.wait_for_timeout(200)
+    address = tab.url.partition("#")[2]
+    assert f"node={number}" in address
+    assert "from=2" not in address
+    odd = open_page(found, "#measure=__proto__&from=9&to=2&node=-1&chunk=99999999999")
+    assert odd.locator("#in-view").inner_text() == "all 14 chunks"
+
+
+@in_browser
+def test_text_never_becomes_markup(open_page, found):
+    evil = copy.deepcopy(found)
+    evil["title"] = evil["model"]["name"] = evil["model"]["aggregator"] = EVIL
+    for entry in evil["names"]:
+        entry["text"] = EVIL
+    tab = open_page(evil)
+    give(tab, evil)
+    tab.get_by_text("All nodes as a table").click()
+    tab.locator("#map [data-chunk='3']:not(.bar)").click()
+    tab.wait_for_timeout(100)
+    assert tab.title() == "scannable: a run from the inside"
+    assert tab.locator("main script, main img").count() == 0
+    assert EVIL in tab.locator("#headline").inner_text()
+
+
+@in_browser
+def test_a_trace_is_loaded_from_a_file(open_page, found):
+    tab = open_page(found)
+    give(tab, words(6, title="another"))
+    until(tab, "document.getElementById('headline').textContent.includes('6 group')")
+    assert "another" in tab.locator("#origin").inner_text()
+    assert tab.locator("#notice").is_hidden()
+    give(tab, words(1))
+    until(tab, "document.getElementById('headline').textContent.includes('1 group')")
+    assert tab.locator("#values h2").inner_text() == "Chunk 0"
+    assert value(tab, "read with") == "no state: nothing was before"
+
+
+@in_browser
+def test_a_file_that_is_no_trace_is_refused_on_the_page(open_page, found):
+    tab = open_page(found)
+    texts = [
+        "",
+        "{",
+        "[" * 100_000,
+        '{"format": NaN}',
+        "null",
+        "[1]",
+        '{"format": 1, "__proto__": {"nodes": []}}',
+    ]
+    small = words(6)
+    for _, spoil in breaks():
+        spoiled = copy.deepcopy(small)
+        spoil(spoiled)
+        texts.append(json.dumps(spoiled))
+    for text in texts:
+        tab.evaluate("document.getElementById('notice').textContent = ''")
+        give(tab, text)
+        until(tab, "document.getElementById('notice').textContent")
+        words_of = tab.locator("#notice").inner_text()
+        assert re.fullmatch(
+            r"(A|The) trace must .*, got .*; give a file that scannable wrote, as it was\.", words_of, re.S
+        )
+        assert "14 group elements" in tab.locator("#headline").inner_text()
+
+
+@in_browser
+def test_a_file_too_large_is_refused_on_the_page(open_page, found, tmp_path):
+    tab = open_page(found)
+    path = tmp_path / "large.json"
+    path.write_bytes(b" " * 20_000_001)
+    tab.set_input_files("#file", path)
+    until(tab, "document.getElementById('notice').textContent")
+    assert (
+        tab.locator("#notice").inner_text().startswith("A trace may have 20,000,000 bytes, got 20,000,001;")
+    )
+
+
+@in_browser
+def test_the_drawing_is_saved_as_svg_and_png(open_page, found):
+    tab = open_page(found, color_scheme="dark")
+    with tab.expect_download() as waiting:
+        tab.locator("#svg").click()
+    text = waiting.value.path().read_text(encoding="utf-8")
+    assert waiting.value.suggested_filename == "scannable-trace.svg"
+    root = ElementTree.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(" not in text
+    assert "class=" not in text
+    assert len(root.findall(".//{*}circle")) > 20
+    with tab.expect_download() as waiting:
+        tab.locator("#png").click()
+    data = waiting.value.path().read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(data[16:20], "big") == 2 * int(root.get("width"))
+    assert len(data) > 10_000
+
+
+@in_browser
+def test_colours_follow_the_scheme(open_page, found):
+    tab = open_page(found, color_scheme="light")
+    read = "document.querySelector('#map circle').getAttribute('fill')"
+    light = tab.evaluate(read)
+    tab.emulate_media(color_scheme="dark")
+    until(tab, f"{read} !== '{light}'")
+
+
+@in_browser
+def test_axe_finds_nothing_serious_in_the_dark_and_nothing_sticks_out_of_a_phone(open_page, found):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab = open_page(found, color_scheme="dark", viewport={"width": 390, "height": 900})
+    tab.get_by_text("All nodes as a table").click()
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    violations = Axe().run(tab).response["violations"]
+    assert {entry["id"] for entry in violations if entry["impact"] in ("serious", "critical")} == set()
+
+
+@in_browser
+def test_text_shows_its_lens_and_its_hidden_letters(open_page):
+    reads = tokenizer("bytes")
+    torch.manual_seed(0)
+    model = TransformerPSM(TransformerPSMConfig(width=16, heads=2, chunk=4), reads.vocabulary).eval()
+    found = trace(model, torch.tensor(list(b"one two\nthree\x00!")), reads=reads)
+    tab = open_page(found)
+    tab.locator("#map [data-node='1']").click()
+    assert tab.locator("#tokens .token").all_inner_texts() == ["t", "w", "o", "↵"]
+    assert "Lens" in tab.locator("#values").inner_text()
+    assert tab.locator("#values h3").first.inner_text() == "Likeliest next tokens after chunk 1"
+    tab.locator("#map [data-chunk='3']:not(.bar)").click()
+    assert tab.locator("#tokens .token").all_inner_texts() == ["e", "\\x00", "!"]
+
+
+def test_the_page_is_made_of_traces_only(found):
+    with pytest.raises(ValueError, match="must have format 1"):
+        trace_page({**found, "format": 2})
+
+
+def test_the_command_shows_a_run_from_the_inside(tmp_path, capsys):
+    from scannable.cli import main
+
+    page = tmp_path / "s5.html"
+    assert main(["view", "s5", "--prompt", "3 77 119 0", "--out", str(page)]) == 0
+    assert '"tokens"' in page.read_text(encoding="utf-8")
+    capsys.readouterr()
+    for prompt in ("3 x", "120", ""):
+        assert main(["view", "s5", "--prompt", prompt, "--out", str(page)]) == 1
+        assert "must be numbers from 0 to 119" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """What a person or a program meets at the command line: help, errors in words, exit codes, JSON and nothing else."""
 
 import json
+import shlex
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_examples_are_understood(name):
     module = importlib.import_module(f"scannable.cli.{COMMANDS[name].file}")
     for line, _ in COMMANDS[name].examples:
         # What starts scannable, alone or as several processes, is not ours to read.
-        words = line.rpartition("-m ")[2].split(" > ")[0].split()[1 + len(name.split()) :]
+        words = shlex.split(line.rpartition("-m ")[2].split(" > ")[0])[1 + len(name.split()) :]
         parse = getattr(module, "parse", tyro.cli)
         assert isinstance(parse(module.Options, args=words, config=()), module.Options)
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt16
@@ -41,12 +41,12 @@ class Text:
         """The ids of each article, views of `ids`."""
         return np.split(self.ids, self.starts[1:])
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """How many bytes of UTF-8 the text has."""
         return sum(int(tokenizer(self.tokenizer).lengths(piece).sum()) for piece in self._pieces())
 
-    @property
+    @cached_property
     def words(self) -> int:
         """How many words, parted by ASCII white space, and one more for each line end, as WikiText counts."""
         opens, closes, inside = _word_tables(self.tokenizer)
@@ -57,7 +57,7 @@ class Text:
             space = bool(closes[piece[-1]])
         return count
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A short hash of the ids, the same on every machine."""
         return hashlib.sha256(self.ids.astype("<u2").tobytes()).hexdigest()[:16]

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from scannable.cli._terminal import BAD, GOOD, Terminal, complain, percent, size, table
+from scannable.cli._benches import ratio, shape, show
+from scannable.cli._terminal import Terminal, percent, size, table
 from scannable.experiments import BenchScanConfig, bench_scan
 
 
@@ -23,14 +24,7 @@ class Options:
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Measure and print."""
-    try:
-        found = terminal.busy(lambda say: bench_scan(options.config, progress=say))
-    except RuntimeError as error:
-        complain(str(error))
-        return False
-    terminal.record(found)
-    _print(found, terminal)
-    return True
+    return show(bench_scan, options.config, terminal, _print)
 
 
 def _print(found: dict[str, Any], terminal: Terminal) -> None:
@@ -50,9 +44,9 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
     )  # fmt: skip
     for row in found["against"]:
         drawn.add_row(
-            _shape(row),
+            shape(row["shape"]),
             *(f"{1e3 * row[name]:.3g}" for name in ("seconds", "recompute_seconds", "their_seconds")),
-            *(_ratio(row[name], row[name] >= 1) for name in ("speedup", "recompute_speedup")),
+            *(ratio(row[name], row[name] >= 1) for name in ("speedup", "recompute_speedup")),
         )
     terminal.say(drawn)
     drawn = table(
@@ -63,17 +57,9 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
     for row in found["memory"]:
         peaks = "peak_bytes", "recompute_peak_bytes", "blocks_peak_bytes", "their_peak_bytes"
         drawn.add_row(
-            _shape(row),
+            shape(row["shape"]),
             *(size(row[name]) for name in peaks),
-            *(_ratio(row[name], row[name] <= 1) for name in ("ratio", "recompute_ratio", "blocks_ratio")),
+            *(ratio(row[name], row[name] <= 1) for name in ("ratio", "recompute_ratio", "blocks_ratio")),
             f"{row['blocks_speedup']:.2f}",
         )
     terminal.say(drawn)
-
-
-def _shape(row: dict[str, Any]) -> str:
-    return "(" + ", ".join(f"{n:,}" for n in row["shape"]) + ")"
-
-
-def _ratio(value: float, good: bool) -> str:
-    return f"[{GOOD if good else BAD}]{value:.2f}[/]"

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from scannable.cli._terminal import BAD, GOOD, Terminal, complain, size, table
+from scannable.cli._benches import ratio, shape, show
+from scannable.cli._terminal import Terminal, size, table
 from scannable.experiments import BenchAffineConfig, bench_affine
 
 
@@ -23,14 +24,7 @@ class Options:
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Measure and print."""
-    try:
-        found = terminal.busy(lambda say: bench_affine(options.config, progress=say))
-    except RuntimeError as error:
-        complain(str(error))
-        return False
-    terminal.record(found)
-    _print(found, terminal)
-    return True
+    return show(bench_affine, options.config, terminal, _print)
 
 
 def _print(found: dict[str, Any], terminal: Terminal) -> None:
@@ -41,7 +35,7 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
     )
     drawn = table(
         "decay", "erase", "chunkwise, ms", "loop, ms", "associative_scan, ms", "its tokens", "faster than the loop",
-        "than the scan", title="(B, T, H, K, V) = " + _shape(found["config"]["shape"]),
+        "than the scan", title="(B, T, H, K, V) = " + shape(found["config"]["shape"]),
     )  # fmt: skip
     for row in found["recurrence"]:
         drawn.add_row(
@@ -49,8 +43,8 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
             "yes" if row["erase"] else "no",
             *(f"{1e3 * row[name]:.3g}" for name in ("seconds", "loop_seconds", "scan_seconds")),
             f"{row['scan_length']:,}",
-            _ratio(row["loop_speedup"], row["loop_speedup"] >= 1),
-            _ratio(row["scan_speedup"], row["scan_speedup"] >= 1),
+            ratio(row["loop_speedup"], row["loop_speedup"] >= 1),
+            ratio(row["scan_speedup"], row["scan_speedup"] >= 1),
         )
     terminal.say(drawn)
     mamba = found["mamba"]
@@ -62,18 +56,10 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
         title="\nMamba's scan",
     )  # fmt: skip
     drawn.add_row(
-        _shape(mamba["shape"]),
+        shape(mamba["shape"]),
         *(f"{1e3 * mamba[name]:.3g}" for name in ("seconds", "their_seconds")),
-        _ratio(mamba["speedup"], mamba["speedup"] >= 1),
+        ratio(mamba["speedup"], mamba["speedup"] >= 1),
         *(size(mamba[name]) for name in ("peak_bytes", "their_peak_bytes")),
-        _ratio(mamba["memory_ratio"], mamba["memory_ratio"] <= 1),
+        ratio(mamba["memory_ratio"], mamba["memory_ratio"] <= 1),
     )
     terminal.say(drawn)
-
-
-def _shape(shape: list[int]) -> str:
-    return "(" + ", ".join(f"{n:,}" for n in shape) + ")"
-
-
-def _ratio(value: float, good: bool) -> str:
-    return f"[{GOOD if good else BAD}]{value:.2f}[/]"

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from scannable.cli._terminal import BAD, GOOD, Terminal, complain, percent, size, table
-from scannable.experiments._bench_decode import BenchDecodeConfig, bench_decode
+from scannable.cli._benches import show
+from scannable.cli._terminal import BAD, GOOD, Terminal, percent, size, table
+from scannable.experiments import BenchDecodeConfig, bench_decode
 
 FLAT = 1.05
 """How much slower the end of a stream may be than its beginning."""
@@ -26,14 +27,7 @@ class Options:
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Measure and print."""
-    try:
-        found = terminal.busy(lambda say: bench_decode(options.config, progress=say))
-    except RuntimeError as error:
-        complain(str(error))
-        return False
-    terminal.record(found)
-    _print(found, terminal)
-    return True
+    return show(bench_decode, options.config, terminal, _print)
 
 
 def _print(found: dict[str, Any], terminal: Terminal) -> None:

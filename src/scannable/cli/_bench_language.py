@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from scannable.cli._terminal import Terminal, complain, size, table
+from scannable.cli._benches import show
+from scannable.cli._terminal import Terminal, size, table
 from scannable.experiments import BenchLanguageConfig, bench_language
 
 
@@ -24,14 +25,7 @@ class Options:
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Measure and print."""
-    try:
-        found = terminal.busy(lambda say: bench_language(options.config, progress=say))
-    except RuntimeError as error:
-        complain(str(error))
-        return False
-    terminal.record(found)
-    _print(found, terminal)
-    return True
+    return show(bench_language, options.config, terminal, _print)
 
 
 def _print(found: dict[str, Any], terminal: Terminal) -> None:

@@ -1,7 +1,6 @@
 """The page of the scan in a browser: it shows what the library computes, to everybody, without a network."""
 
 import re
-import shutil
 
 import pytest
 import torch
@@ -12,26 +11,12 @@ from scannable.viewer import scan_page
 from scannable.viewer._interactive import interactive_page
 from scannable.viewer._operators import OPERATORS
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-in_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on PATH; on Debian: apt-get install chromium"
-)
 LENGTHS = [1, 2, 7, 8, 32]
 FORMS = ["both", "parallel", "streaming"]
 FIRST_PAINT = """new Promise((done) => new PerformanceObserver((list) => {
   const found = list.getEntriesByName("first-contentful-paint");
   if (found.length) done(found[0].startTime);
 }).observe({ type: "paint", buffered: true }))"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +129,6 @@ def until(tab, selector, text):
     expect(tab.locator(selector)).to_have_text(text, timeout=5000)
 
 
-@in_browser
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.key)
 def test_prefixes_at_the_end_are_those_of_the_library(at, operator):
     for place, length in enumerate(LENGTHS):
@@ -158,7 +142,6 @@ def test_prefixes_at_the_end_are_those_of_the_library(at, operator):
         assert "equal in both forms, bracket by bracket" in tab.text_content("#verdict")
 
 
-@in_browser
 def test_the_plain_fold_of_the_skew_operator_is_shown_to_differ(at):
     tab = at("#operator=skew&n=8&step=8")
     fold, folds = None, []
@@ -171,7 +154,6 @@ def test_the_plain_fold_of_the_skew_operator_is_shown_to_differ(at):
     assert differ == tab.locator("#prefixes .differs").count() == 5
 
 
-@in_browser
 def test_every_merge_lights_up_once_in_both_panels(at):
     for form in FORMS:
         tab = at(f"#operator=sum&n=7&form={form}")
@@ -184,7 +166,6 @@ def test_every_merge_lights_up_once_in_both_panels(at):
         assert lit == [8, 8]
 
 
-@in_browser
 def test_counters_go_with_the_steps_and_hold_their_formulas(at):
     tab = at("#operator=text&n=7&form=both&step=3")
     text = tab.text_content("#counts").replace("\N{MINUS SIGN}", "-")
@@ -203,7 +184,6 @@ def test_counters_go_with_the_steps_and_hold_their_formulas(at):
     assert tab.locator("#ledger .again").count() == 1
 
 
-@in_browser
 def test_the_words_say_each_merge(at):
     tab = at("#operator=sum&n=7&form=streaming&step=7")
     assert words(tab) == "Merge 3 of 8: chunk 2 with chunk 3, a carry to the digit 2."
@@ -212,7 +192,6 @@ def test_the_words_say_each_merge(at):
     assert tab.get_attribute("#words", "aria-live") == "polite"
 
 
-@in_browser
 def test_the_address_restores_the_step(at):
     tab = at("#operator=cards&n=7&form=streaming")
     for _ in range(5):
@@ -229,7 +208,6 @@ def test_the_address_restores_the_step(at):
     assert shown(tab, 4) == ["4", "9"]
 
 
-@in_browser
 @pytest.mark.parametrize(
     ("link", "rule"),
     [
@@ -256,7 +234,6 @@ def test_an_address_that_cannot_be_is_refused_in_words(at, link, rule):
     assert tab.locator("main img").count() == 0
 
 
-@in_browser
 def test_leaves_that_cannot_be_read_are_refused_beside_the_field(at):
     tab = at("#operator=sum&n=4")
     for typed, got in (("1 2.5", '"2.5"'), ("", "got 0"), ("1 " * 33, "got 33"), ("9" * 31, "9999")):
@@ -276,7 +253,6 @@ def test_leaves_that_cannot_be_read_are_refused_beside_the_field(at):
         assert f'got "{typed}"' in tab.text_content("#problem")
 
 
-@in_browser
 def test_text_that_looks_like_markup_stays_text(at):
     typed = "<img/src=x/onerror=document.title=1> </script><script>alert`1`</script> &lt;b&gt;"
     tab = at("#operator=text&n=2")
@@ -293,7 +269,6 @@ def test_text_that_looks_like_markup_stays_text(at):
     assert tab.title() == "scannable: a scan, step by step"
 
 
-@in_browser
 def test_the_keyboard_reaches_every_control_and_steps(at):
     tab = at("#operator=sum&n=4&form=streaming")
     wanted = set(
@@ -326,7 +301,6 @@ def test_the_keyboard_reaches_every_control_and_steps(at):
     assert tab.text_content("#step-shown") == f"0 of {steps}"
 
 
-@in_browser
 def test_play_runs_to_the_end_and_stops(at):
     tab = at("#operator=sum&n=4&form=both")
     tab.select_option("#speed", index=2)
@@ -335,7 +309,6 @@ def test_play_runs_to_the_end_and_stops(at):
     assert tab.get_attribute("#play", "aria-label") == "Play"
 
 
-@in_browser
 def test_nothing_is_wider_than_the_window(browser, file):
     tab = browser.new_page()
     for width in (390, 1024, 1920):
@@ -346,7 +319,6 @@ def test_nothing_is_wider_than_the_window(browser, file):
     tab.close()
 
 
-@in_browser
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1024)])
 def test_axe_finds_nothing_serious(browser, file, scheme, width):
     from axe_playwright_python.sync_playwright import Axe
@@ -359,7 +331,6 @@ def test_axe_finds_nothing_serious(browser, file, scheme, width):
     assert {found["id"] for found in violations if found["impact"] in ("serious", "critical")} == set()
 
 
-@in_browser
 def test_the_checker_of_accessibility_sees_a_fault(at):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -371,7 +342,6 @@ def test_the_checker_of_accessibility_sees_a_fault(at):
     assert "button-name" in {violation["id"] for violation in Axe().run(tab).response["violations"]}
 
 
-@in_browser
 def test_the_first_paint_of_32_leaves_takes_less_than_300_ms(tab, at):
     paints = []
     for _ in range(5):
@@ -382,9 +352,7 @@ def test_the_first_paint_of_32_leaves_takes_less_than_300_ms(tab, at):
 
 
 def test_a_page_with_a_script_lets_nothing_else_in():
-    page = interactive_page(
-        "t", "<p></p>", style="p { color: red; }", script="1;", data={"x": "</script><b>"}
-    )
+    page = interactive_page("t", "<p></p>", name="scan", data={"x": "</script><b>"})
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
@@ -400,7 +368,6 @@ def test_the_view_is_a_page_a_file_and_a_frame_of_a_notebook(tmp_path):
     assert 'sandbox="allow-scripts"' in frame
 
 
-@in_browser
 def test_the_page_can_request_nothing_and_a_try_is_heard(tab, file):
     tab.goto(file)
     tab.heard.clear()
@@ -408,7 +375,6 @@ def test_the_page_can_request_nothing_and_a_try_is_heard(tab, file):
     assert any("Content Security Policy" in heard for heard in tab.heard)
 
 
-@in_browser
 def test_the_frame_of_a_notebook_steps(tab):
     tab.set_content(sc.view()._repr_html_())
     frame = tab.frame_locator("iframe")

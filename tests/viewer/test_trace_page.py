@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-import shutil
 from xml.etree import ElementTree
 
 import pytest
@@ -15,21 +14,7 @@ from scannable.viewer._trace import trace
 from scannable.viewer._trace_page import trace_page
 from viewer.traces import breaks, words
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-in_browser = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on PATH; on Debian: apt-get install chromium"
-)
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -84,7 +69,6 @@ def value(tab, what):
     )
 
 
-@in_browser
 def test_every_tree_and_every_prefix_is_drawn_and_tells_its_values(open_page, found):
     tab = open_page(found)
     chosen = tab.evaluate("[...document.querySelectorAll('#map [data-node]')].map((g) => +g.dataset.node)")
@@ -112,7 +96,6 @@ def test_every_tree_and_every_prefix_is_drawn_and_tells_its_values(open_page, fo
     )
 
 
-@in_browser
 def test_wrong_nodes_are_told_by_colour_and_shape(open_page, found):
     broken = copy.deepcopy(found)
     broken["nodes"][-1]["correct"] = False
@@ -127,7 +110,6 @@ def test_wrong_nodes_are_told_by_colour_and_shape(open_page, found):
     assert "wrong, the product is" in value(tab, "decodes to")
 
 
-@in_browser
 def test_arrows_walk_the_tree_that_was_recorded(open_page, found):
     tab = open_page(found)
     tab.focus("#map")
@@ -153,7 +135,6 @@ def test_arrows_walk_the_tree_that_was_recorded(open_page, found):
     assert value(tab, "read with") == "no state: nothing was before"
 
 
-@in_browser
 def test_tables_tell_all_values(open_page, found):
     tab = open_page(found)
     tab.get_by_text("All nodes as a table").click()
@@ -166,7 +147,6 @@ def test_tables_tell_all_values(open_page, found):
     assert [float(cells[5]), float(cells[6])] == [node["from_left"], node["from_right"]]
 
 
-@in_browser
 def test_1024_leaves_are_drawn_by_level_and_come_closer(open_page):
     large = words(1025)
     tab = open_page(large)
@@ -187,7 +167,6 @@ def test_1024_leaves_are_drawn_by_level_and_come_closer(open_page):
     assert re.fullmatch(r"chunks \d+-\d+ of 1025", tab.locator("#in-view").inner_text())
 
 
-@in_browser
 def test_the_address_restores_what_is_shown(open_page, found):
     number = found["leaves"] + 1
     tab = open_page(found, f"#measure=from_left&from=2&to=9&node={number}")
@@ -203,7 +182,6 @@ def test_the_address_restores_what_is_shown(open_page, found):
     assert odd.locator("#in-view").inner_text() == "all 14 chunks"
 
 
-@in_browser
 def test_text_never_becomes_markup(open_page, found):
     evil = copy.deepcopy(found)
     evil["title"] = evil["model"]["name"] = evil["model"]["aggregator"] = EVIL
@@ -219,7 +197,6 @@ def test_text_never_becomes_markup(open_page, found):
     assert EVIL in tab.locator("#headline").inner_text()
 
 
-@in_browser
 def test_a_trace_is_loaded_from_a_file(open_page, found):
     tab = open_page(found)
     give(tab, words(6, title="another"))
@@ -232,7 +209,6 @@ def test_a_trace_is_loaded_from_a_file(open_page, found):
     assert value(tab, "read with") == "no state: nothing was before"
 
 
-@in_browser
 def test_a_file_that_is_no_trace_is_refused_on_the_page(open_page, found):
     tab = open_page(found)
     texts = [
@@ -260,7 +236,6 @@ def test_a_file_that_is_no_trace_is_refused_on_the_page(open_page, found):
         assert "14 group elements" in tab.locator("#headline").inner_text()
 
 
-@in_browser
 def test_a_file_too_large_is_refused_on_the_page(open_page, found, tmp_path):
     tab = open_page(found)
     path = tmp_path / "large.json"
@@ -272,7 +247,6 @@ def test_a_file_too_large_is_refused_on_the_page(open_page, found, tmp_path):
     )
 
 
-@in_browser
 def test_the_drawing_is_saved_as_svg_and_png(open_page, found):
     tab = open_page(found, color_scheme="dark")
     with tab.expect_download() as waiting:
@@ -292,7 +266,6 @@ def test_the_drawing_is_saved_as_svg_and_png(open_page, found):
     assert len(data) > 10_000
 
 
-@in_browser
 def test_colours_follow_the_scheme(open_page, found):
     tab = open_page(found, color_scheme="light")
     read = "document.querySelector('#map circle').getAttribute('fill')"
@@ -301,7 +274,6 @@ def test_colours_follow_the_scheme(open_page, found):
     until(tab, f"{read} !== '{light}'")
 
 
-@in_browser
 def test_axe_finds_nothing_serious_in_the_dark_and_nothing_sticks_out_of_a_phone(open_page, found):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -312,7 +284,6 @@ def test_axe_finds_nothing_serious_in_the_dark_and_nothing_sticks_out_of_a_phone
     assert {entry["id"] for entry in violations if entry["impact"] in ("serious", "critical")} == set()
 
 
-@in_browser
 def test_text_shows_its_lens_and_its_hidden_letters(open_page):
     reads = tokenizer("bytes")
     torch.manual_seed(0)

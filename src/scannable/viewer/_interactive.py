@@ -4,12 +4,13 @@ import json
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
+from importlib import resources
 from typing import Any
 
 from scannable.viewer._page import STYLE
 
 
-def interactive_page(title: str, *parts: str, style: str, script: str, data: Any) -> str:
+def interactive_page(title: str, *parts: str, name: str, data: Any) -> str:
     """Put parts of HTML, a style, a script, and the data that it reads together.
 
     The page's content security policy lets this script and this style in and nothing else, by their hashes:
@@ -18,11 +19,11 @@ def interactive_page(title: str, *parts: str, style: str, script: str, data: Any
     Args:
         title: The page's title.
         parts: HTML for its body.
-        style: CSS after that of all pages.
-        script: JavaScript, run when the body is there.
+        name: Of the page's own style and script, ``NAME.css`` and ``NAME.js``; those of all such pages come before.
         data: What the script finds as JSON in the element ``data``.
     """
-    style = STYLE + style
+    style = STYLE + _file("interactive.css") + _file(f"{name}.css")
+    script = _file("base.js") + _file(f"{name}.js")
     # In JSON "<" occurs in strings only, so an escape can take its place and nothing can end the element.
     content = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     policy = (
@@ -38,6 +39,10 @@ def interactive_page(title: str, *parts: str, style: str, script: str, data: Any
         + f'\n</main>\n<script type="application/json" id="data">{content}</script>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
+
+
+def _file(name: str) -> str:
+    return (resources.files("scannable.viewer") / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from html import escape
-from importlib import resources
 
 from scannable.viewer._interactive import interactive_page
 from scannable.viewer._operators import OPERATORS
@@ -23,7 +22,6 @@ def scan_page() -> str:
     Returns:
         HTML, with its style, its script and its data inside.
     """
-    files = resources.files("scannable.viewer")
     return interactive_page(
         "scannable: a scan, step by step",
         *_top(),
@@ -31,8 +29,7 @@ def scan_page() -> str:
         _transport(),
         _panels(),
         _prefixes(),
-        style=(files / "scan.css").read_text(encoding="utf-8"),
-        script=(files / "scan.js").read_text(encoding="utf-8"),
+        name="scan",
         data={"plan": asdict(plan()), "operators": [asdict(operator) for operator in OPERATORS]},
     )
 

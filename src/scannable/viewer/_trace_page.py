@@ -1,6 +1,5 @@
 """The page of a trace: its parts in HTML, around the tree that ``trace.js`` draws."""
 
-from importlib import resources
 from typing import Any
 
 from scannable.viewer._interactive import interactive_page
@@ -32,7 +31,6 @@ def trace_page(trace: dict[str, Any]) -> str:
     Raises:
         ValueError: If it is no trace.
     """
-    files = resources.files("scannable.viewer")
     limits = {"format": FORMAT, "leaves": LEAVES, "bytes": BYTES, "kinds": KIND}
     return interactive_page(
         "scannable: a run from the inside",
@@ -45,8 +43,7 @@ def trace_page(trace: dict[str, Any]) -> str:
         ),
         _table("nodes-table", "All nodes as a table"),
         _table("tokens-table", "All tokens as a table"),
-        style="".join((files / name).read_text(encoding="utf-8") for name in ("scan.css", "trace.css")),
-        script=(files / "trace.js").read_text(encoding="utf-8"),
+        name="trace",
         data={"trace": check_trace(trace), "schema": SCHEMA, "limits": limits},
     )
 

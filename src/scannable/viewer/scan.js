@@ -1,21 +1,7 @@
-"use strict";
 // The plan comes from the library: which nodes are merged, in which order, by each form. This script applies the chosen
 // operator to leaves and shows the steps. Text becomes a text node and nothing else.
 (() => {
   const { plan, operators } = JSON.parse(document.getElementById("data").textContent);
-  const $ = (id) => document.getElementById(id);
-  const range = (count) => Array.from({ length: count }, (_, place) => place);
-
-  // ---- Elements
-
-  function fill(element, attributes, children) {
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-  const html = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
-  const svg = (tag, attributes = {}, ...children) =>
-    fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
   // ---- Nodes of the plan: the leaves come first, then the merges
 
@@ -103,12 +89,12 @@
     const { calls } = plan.parallel[length - 1];
     const pushes = plan.pushes.slice(0, length);
     if (form === "parallel")
-      return range(calls.length + 1).map((step) => {
+      return range(0, calls.length + 1).map((step) => {
         const lit = step ? calls[step - 1] : [];
         return { calls: step, chunks: 0, part: null, left: lit, right: lit };
       });
     if (form === "both")
-      return range(Math.max(calls.length, length) + 1).map((step) => ({
+      return range(0, Math.max(calls.length, length) + 1).map((step) => ({
         calls: Math.min(step, calls.length),
         chunks: Math.min(step, length),
         part: null,
@@ -118,7 +104,7 @@
     const frames = [{ calls: 0, chunks: 0, part: null, left: [], right: [] }];
     pushes.forEach((push, chunk) => {
       const merges = made(push);
-      range(merges.length + 1).forEach((part) => {
+      range(0, merges.length + 1).forEach((part) => {
         const lit = part ? [merges[part - 1]] : [];
         const over = part === merges.length;
         frames.push({ calls: 0, chunks: chunk + over, part: over ? null : part, chunk, left: lit, right: lit });
@@ -145,6 +131,7 @@
   const defaults = () => ({ operator: "text", length: choice("text").count, own: null, form: "both", step: 0, refold: false });
   let state = defaults();
   let view = null; // what follows from the state
+  const write = addressWriter();
   const forms = ["both", "parallel", "streaming"];
 
   const leavesOf = ({ own, operator, length }) => own ?? choice(operator).leaves.slice(0, length);
@@ -206,24 +193,6 @@
     rebuild();
   }
 
-  let writing = 0;
-  function remember() {
-    // Browsers refuse an address that changes many times a second.
-    clearTimeout(writing);
-    writing = setTimeout(() => {
-      try {
-        if (location.hash !== address()) history.replaceState(null, "", address());
-      } catch {
-        // A frame inside another page, as in a notebook, has no address of its own.
-      }
-    }, 120);
-  }
-
-  function tell(id, message) {
-    $(id).textContent = message;
-    $(id).hidden = !message;
-  }
-
   // ---- The tree: a column for each chunk, a row for each call; a node stands in the column of its last chunk
 
   const HIGH = 26;
@@ -236,7 +205,7 @@
     const high = length > 16 ? 42 : 48;
     const rows = parallel.calls.length + 2;
     const x = (node) => gutter + (span(node)[1] - 0.5) * wide;
-    const row = new Map(range(length).map((leaf) => [leaf, 0]));
+    const row = new Map(range(0, length).map((leaf) => [leaf, 0]));
     parallel.calls.forEach((call, place) => call.forEach((node) => row.set(node, place + 1)));
     const y = (line) => 20 + line * high;
     const size = { width: gutter + wide * length + 4, height: y(rows - 1) + 24 };
@@ -340,7 +309,7 @@
     const carried = frame.part ?? 0; // digits that the carry has passed
     const carry = frame.part === null ? null : frame.part ? made(plan.pushes[frame.chunks])[frame.part - 1] : frame.chunks;
     const at = (states, level) => (level < carried ? null : (states[level] ?? null));
-    const levels = range(length.toString(2).length).reverse();
+    const levels = range(0, length.toString(2).length).reverse();
     const digits = levels.map((level) => {
       const one = at(before.roots, level) !== null;
       return html("b", { class: one ? "one" : "" }, one ? "1" : "0");
@@ -460,7 +429,7 @@
       return html("td", {}, ...parts);
     };
     let differ = 0, unequal = 0;
-    const rows = range(length).map((place) => {
+    const rows = range(0, length).map((place) => {
       const node = parallel.prefixes[place];
       const push = plan.pushes[place];
       const inTree = ended || (form !== "streaming" && (node < plan.longest || done.has(node)));
@@ -567,7 +536,7 @@
     drawEquations();
     drawCounts();
     drawPrefixes();
-    remember();
+    write(address());
   }
 
   function go(step) {

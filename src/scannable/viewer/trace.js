@@ -1,21 +1,7 @@
-"use strict";
 // The trace comes from the library: what was merged with what, and every number. This script draws it, or one that is
 // loaded from a file, which is compared with the library's own schema first. Text becomes a text node and nothing else.
 (() => {
   const { trace: given, schema, limits } = JSON.parse(document.getElementById("data").textContent);
-  const $ = (id) => document.getElementById(id);
-  const range = (start, stop) => Array.from({ length: Math.max(0, stop - start) }, (_, place) => start + place);
-
-  // ---- Elements
-
-  function fill(element, attributes, children) {
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children);
-    return element;
-  }
-  const html = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
-  const svg = (tag, attributes = {}, ...children) =>
-    fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
   // ---- Files: the same rules as in Python
 
@@ -440,7 +426,7 @@
   function choose(node, chunk = null, spoken = false) {
     Object.assign(state, { node, chunk });
     mark();
-    tell(node, chunk);
+    explain(node, chunk);
     drawTokens();
     if (spoken) $("spoken").textContent = $("values").innerText.replace(/\s+/g, " ").slice(0, 400);
     remember();
@@ -452,7 +438,7 @@
     for (const line of $("map").querySelectorAll(".edge")) line.classList.toggle("lit", line.dataset.edge.split(" ")[0] === `${state.node}`);
   }
 
-  function tell(number, chunk) {
+  function explain(number, chunk) {
     const rows = [];
     const add = (what, ...values) => rows.push(html("div", {}, html("dt", {}, what), html("dd", {}, ...values)));
     const node = number === null ? null : shown.nodes[number];
@@ -602,18 +588,11 @@
 
   // ---- The address
 
-  let writing = 0;
+  const write = addressWriter();
   function remember() {
-    clearTimeout(writing); // browsers refuse an address that changes many times a second
-    writing = setTimeout(() => {
-      const { measure, from, to, node, chunk } = state;
-      const parts = new URLSearchParams({ measure, from, to, ...(chunk !== null ? { chunk } : node !== null ? { node } : {}) });
-      try {
-        history.replaceState(null, "", `#${parts}`);
-      } catch {
-        // A frame inside another page, as in a notebook, has no address of its own.
-      }
-    }, 120);
+    const { measure, from, to, node, chunk } = state;
+    const chosen = chunk !== null ? { chunk } : node !== null ? { node } : {};
+    write(`#${new URLSearchParams({ measure, from, to, ...chosen })}`);
   }
 
   /** Follow an address as far as it makes sense for this trace. */
@@ -665,19 +644,15 @@
 
   // ---- Controls
 
-  function notice(message) {
-    $("notice").textContent = message;
-    $("notice").hidden = !message;
-  }
   $("file").addEventListener("change", ({ target }) => {
     const [file] = target.files;
     if (!file) return;
-    if (file.size > limits.bytes) return notice(`A trace may have ${limits.bytes.toLocaleString("en")} bytes, got ${file.size.toLocaleString("en")}; trace a shorter input.`);
+    if (file.size > limits.bytes) return tell("notice", `A trace may have ${limits.bytes.toLocaleString("en")} bytes, got ${file.size.toLocaleString("en")}; trace a shorter input.`);
     const reader = new FileReader();
-    reader.onerror = () => notice(`A trace must be a file that can be read, got an error; ${cure}`);
+    reader.onerror = () => tell("notice", `A trace must be a file that can be read, got an error; ${cure}`);
     reader.onload = () => {
       const found = readTrace(reader.result);
-      notice(typeof found === "string" ? found : "");
+      tell("notice", typeof found === "string" ? found : "");
       if (typeof found !== "string") show(found);
     };
     reader.readAsText(file);
@@ -692,11 +667,11 @@
   const over = (event) => event.target.closest(".node")?.dataset;
   $("map").addEventListener("pointerover", (event) => {
     const found = over(event);
-    if (found?.node !== undefined) tell(+found.node, null);
-    else if (found?.chunk !== undefined) tell(shown.chunks[+found.chunk].prefix, +found.chunk);
-    else tell(state.node, state.chunk);
+    if (found?.node !== undefined) explain(+found.node, null);
+    else if (found?.chunk !== undefined) explain(shown.chunks[+found.chunk].prefix, +found.chunk);
+    else explain(state.node, state.chunk);
   });
-  $("map").addEventListener("pointerleave", () => tell(state.node, state.chunk));
+  $("map").addEventListener("pointerleave", () => explain(state.node, state.chunk));
   $("map").addEventListener("click", (event) => {
     const found = over(event);
     if (found?.node !== undefined) choose(+found.node);
@@ -726,13 +701,7 @@
     if ($("map").clientWidth !== shown.drawnWidth) draw();
   }).observe($("map"));
 
-  const begun = location.hash.length > 1;
-  const address = location.hash;
   show(given);
-  if (begun) {
-    clearTimeout(writing);
-    history.replaceState(null, "", address);
-    restore();
-  }
+  if (location.hash.length > 1) restore();
   window.addEventListener("hashchange", restore);
 })();

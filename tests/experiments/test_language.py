@@ -97,7 +97,15 @@ def test_a_row_is_tried_trained_scored_in_both_forms_and_streamed(ids, tmp_path)
     assert str(tmp_path) not in json.dumps(found)
 
 
-def test_a_stream_that_grows_is_not_timed_and_positions_that_end_are_not_carried(ids, tmp_path):
+def test_a_stream_that_grows_is_timed_at_its_end(ids, tmp_path):
+    found = language(small(ids, row="decoder", rate=1e-3, tokens=0, stream=40), tmp_path / "runs")
+    assert found["training"] is found["scores"] is None
+    assert (found["stream"]["tokens"], found["stream"]["after"]) == (40, 0)
+    longer = language(small(ids, row="decoder", rate=1e-3, tokens=0, stream=80), tmp_path / "runs")
+    assert longer["stream"]["state_bytes"] == 2 * found["stream"]["state_bytes"]
+
+
+def test_positions_that_end_are_neither_carried_nor_streamed(ids, tmp_path):
     found = language(small(ids, row="gpt2", rate=1e-3), tmp_path / "runs")
     assert found["trials"] is None
     assert found["stream"] is None
@@ -114,15 +122,25 @@ def test_records_are_put_together_in_the_order_of_the_table(ids, tmp_path, capsy
         ("decoder", 1, 5.0),
     ]
     files = []
+    slow = record["stream"] | {"median": 7.0}
+    tried, streamed = (
+        {"scores": None, "trials": [{"rate": 1e-3, "loss": 5.0}]},
+        {"scores": None, "stream": slow},
+    )
     for row, seed, perplexity in calls:
-        scores = [score | {"perplexity": perplexity} for score in record["scores"]] if perplexity else None
+        scores = [score | {"perplexity": perplexity} for score in record["scores"]]
         files.append(tmp_path / f"{row}-{seed}.json")
-        files[-1].write_text(json.dumps(record | {"row": row, "seed": seed, "scores": scores}))
+        which = {"row": row, "seed": seed} | ({"scores": scores} if perplexity else tried)
+        files[-1].write_text(json.dumps(record | which))
+    files.append(tmp_path / "stream.json")
+    files[-1].write_text(json.dumps(record | {"row": "decoder"} | streamed))
     found = collect(files)
     order = [("cross-64", 0), ("cross-64", 1), ("decoder", 0), ("decoder", 1)]
     assert [(one["row"], one["seed"]) for one in found["rows"]] == order
     assert [one["row"] for one in found["trials"]] == ["paper-64"]
+    assert [one["row"] for one in found["streams"]] == ["decoder"]
     cross, decoder = language_table(found, 16)
+    assert (cross["stream"], decoder["stream"]) == (record["stream"], slow)
     assert cross["perplexities"] == [6.0, 8.0]
     assert cross["ratio"] == pytest.approx((6 / 9 + 8 / 5) / 2)
     assert decoder["ratio"] == 1.0

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
-from scannable.data import read, read_text
+from scannable.data import Text, read, read_text, tokenizer
 from scannable.experiments._language_rows import LANGUAGE_ROWS
 from scannable.experiments._language_stream import streamed
 from scannable.experiments._measure import environment
+from scannable.models import build
 from scannable.training import (
     Event,
     OptimiserConfig,
@@ -55,7 +56,7 @@ class LanguageConfig:
     trial_tokens: int = 20_000_000
     """Tokens of a trial."""
     tokens: int = 370_000_000
-    """Tokens of the run itself; none: only the trials."""
+    """Tokens of the run itself; none: only the trials, and the stream with fresh weights."""
     step_tokens: int = 65_536
     """Tokens of an update."""
     stream: int = 40_000
@@ -84,9 +85,9 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
 
     Returns:
         ``trials``: the loss on the valid part after each rate tried, and the best (None if a rate was given).
-        ``training``, ``scores`` and ``stream`` (None if only trials were asked for): what the run took, how well each
-        form predicts the test text, and what a token costs in one long stream. ``machine`` and ``config`` tell where
-        and how.
+        ``training`` and ``scores`` (None if no tokens are trained on): what the run took, and how well each form
+        predicts the test text. ``stream``: what a token costs in one long stream, of fresh weights if none were
+        trained. ``machine`` and ``config`` tell where and how.
     """
     folder, say = Path(folder), report or (lambda *_: None)
     trials, rate = None, config.rate
@@ -106,11 +107,16 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
         "config": asdict(config)
         | {"data": config.data and Path(config.data).name, "test": config.test and config.test.name},
     }
+    text = read_text(config.test) if config.test else read(config.data).valid
     if config.tokens:
-        run = _run(config, rate, config.tokens)
-        found["training"] = _train(run, folder / f"{config.row}-{config.seed}", say)
-        found |= _measure(config, run, folder / f"{config.row}-{config.seed}")
-    return found
+        run, place = _run(config, rate, config.tokens), folder / f"{config.row}-{config.seed}"
+        found["training"] = _train(run, place, say)
+        model, _ = load(place, device=config.device)
+        found["scores"] = _scores(model, text, run)
+    else:
+        with torch.device(config.device):
+            model = build(LANGUAGE_ROWS[config.row].model, tokenizer(text.tokenizer).vocabulary)
+    return found | {"stream": streamed(model, text, config.stream)}
 
 
 def _run(config: LanguageConfig, rate: float, tokens: int) -> TextRunConfig:
@@ -175,10 +181,8 @@ def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any]:
     }
 
 
-def _measure(config: LanguageConfig, run: TextRunConfig, folder: Path) -> dict[str, Any]:
-    """Score the final weights on the test text in both forms, and time a stream."""
-    model, _ = load(folder, device=config.device)
-    text = read_text(config.test) if config.test else read(config.data).valid
+def _scores(model: Any, text: Text, run: TextRunConfig) -> list[dict[str, Any]]:
+    """Score a text in both forms and both precisions."""
     ways: list[dict[str, Any]] = [
         {"reading": "blocked", "form": form, "precision": precision}
         for precision in ("float32", "bfloat16")
@@ -192,4 +196,4 @@ def _measure(config: LanguageConfig, run: TextRunConfig, folder: Path) -> dict[s
         found = score(model, text, length=run.text.length, **way)
         seconds = time.perf_counter() - begun
         scores.append({**way, **found.to_dict(), "seconds": seconds})
-    return {"scores": scores, "stream": streamed(model, text, config.stream)}
+    return scores

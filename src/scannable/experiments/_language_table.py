@@ -16,27 +16,28 @@ def collect(paths: Iterable[Path]) -> dict[str, Any]:
     """Put the records of single calls together, in the order of the table.
 
     Returns:
-        ``rows``: the records of runs. ``trials``: those of calls that only tried learning rates.
+        ``rows``: the records of runs. ``trials``: those of calls that only tried learning rates. ``streams``: those of
+        calls that only timed a stream, which count for their rows.
 
     Raises:
         ValueError: If a file is no such record, or two are of one row and seed.
     """
-    rows, trials = [], []
+    rows, trials, streams = [], [], []
     for path in paths:
         try:
             record = json.loads(Path(path).read_text(encoding="utf-8"))
-            (rows if record["scores"] else trials).append(record)
+            (rows if record["scores"] else trials if record["trials"] else streams).append(record)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path} must be what scannable reproduce language --json printed, got something else ({error!r}); "
                 f"leave it out."
             ) from error
-    for records in (rows, trials):
+    for records in (rows, trials, streams):
         records.sort(key=lambda record: (list(LANGUAGE_ROWS).index(record["row"]), record["seed"]))
         names = [(record["row"], record["seed"]) for record in records]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"Records must be of one row and seed each, got two of {twice}; leave one out.")
-    return {"rows": rows, "trials": trials}
+    return {"rows": rows, "trials": trials, "streams": streams}
 
 
 def language_table(found: dict[str, Any], length: int = 512) -> list[dict[str, Any]]:
@@ -52,7 +53,11 @@ def language_table(found: dict[str, Any], length: int = 512) -> list[dict[str, A
     peer = {
         record["seed"]: _score(record)["perplexity"] for record in by_name.get(LANGUAGE_PEERS[length], [])
     }
-    return [_line(name, records, peer) for name, records in by_name.items()]
+    streams = {record["row"]: record["stream"] for record in found.get("streams", ())}
+    return [
+        _line(name, records, peer) | {"stream": streams.get(name, records[0]["stream"])}
+        for name, records in by_name.items()
+    ]
 
 
 def _line(name: str, records: list[dict[str, Any]], peer: dict[int, float]) -> dict[str, Any]:
@@ -84,7 +89,6 @@ def _line(name: str, records: list[dict[str, Any]], peer: dict[int, float]) -> d
             key: first["training"][key]
             for key in ("parameters", "tokens_per_second", "seconds", "peak_bytes")
         },
-        "stream": first["stream"],
     }
 
 

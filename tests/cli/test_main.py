@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from scannable.cli import main
-from scannable.cli._main import COMMANDS
+from scannable.cli._commands import COMMANDS
 
 
 def test_help_names_every_command_and_the_exit_codes(capsys):

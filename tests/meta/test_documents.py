@@ -12,7 +12,7 @@ import yaml
 
 import scannable as sc
 from scannable.affine import ROWS
-from scannable.cli._main import COMMANDS
+from scannable.cli._commands import COMMANDS
 from scannable.scans import merges
 from scannable.training import pretrained
 from scannable.viewer import family_figure

@@ -4,7 +4,7 @@ import fnmatch
 import re
 from pathlib import Path
 
-from scannable.cli._main import COMMANDS
+from scannable.cli._commands import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")

@@ -4,7 +4,16 @@ import pytest
 import torch
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--once", action="store_true", help="run each test with its first parameters only")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("once"):
+        first = {(item.path, item.originalname): item for item in reversed(items)}
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(first.values())])
+        items[:] = reversed(first.values())
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

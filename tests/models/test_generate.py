@@ -155,6 +155,7 @@ def kept(model, *counts, spoil=lambda logits: None):
     return [torch.tensor(column) for column in zip(*found, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_thousand_tokens_of_a_psm_keep_a_root_and_a_fold_for_each_level():
     model = psm()
     state = model.chunk * 16 * 8  # width, and bytes of a number

@@ -8,7 +8,7 @@ import time
 import torch
 
 import scannable as sc
-from scannable.experiments import lifted
+from scannable.affine import lifted
 
 torch.manual_seed(0)
 layer = sc.affine.GatedDeltaNet(width=32, heads=2).double()

@@ -4,27 +4,11 @@ import json
 import math
 
 import pytest
-import torch
 
-from scannable import scan
 from scannable.affine import ROWS
-from scannable.experiments import FamilyConfig, family_counts, lifted
+from scannable.experiments import FamilyConfig, family_counts
 from scannable.experiments import _family as experiment
 from scannable.scans import scan_calls
-from scannable.testing import assert_associative
-from scannable.testing._subject import relative
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_pairs_are_those_of_the_recurrence_and_associative(name):
-    with torch.random.fork_rng(devices=[]):
-        layer = ROWS[name](16).double()
-        x = torch.randn(1, 5, 16, dtype=torch.float64)
-    action, leaves = lifted(layer, x)
-    assert isinstance(action, ROWS[name].row.action)
-    assert_associative(action, leaves)
-    states = scan(action, leaves, inclusive=True)[1]
-    assert relative(states[:, -1], layer(x)[1].memory) <= 1e-12
 
 
 def test_counts_are_kept_with_their_exponents_and_json_can_hold_them(monkeypatch):

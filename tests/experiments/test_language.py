@@ -21,6 +21,7 @@ from scannable.experiments import (
 )
 from scannable.experiments import _bench_language as bench
 from scannable.models import Decoder, DecoderConfig, TransformerPSMConfig
+from scannable.viewer import record_page
 
 TINY = {
     "paper-64": TransformerPSMConfig(width=16, heads=2, chunk=4, inference_layers=1, positions="rotary"),
@@ -95,11 +96,26 @@ def test_a_row_is_tried_trained_scored_in_both_forms_and_streamed(ids, tmp_path)
     assert found["stream"]["state_bytes"] > 0
     # Where the files were is not told.
     assert str(tmp_path) not in json.dumps(found)
+    place = tmp_path / "runs" / "paper-64-0"
+    assert json.loads((place / "results.json").read_text()) == json.loads(json.dumps(found))
+    assert (place / "report.html").read_text() == record_page(found)
+
+
+def test_a_call_that_was_interrupted_after_training_loses_nothing(ids, tmp_path, monkeypatch):
+    monkeypatch.setattr("scannable.experiments._language._scores", lambda *_: None)
+    config = small(ids, row="gpt2", rates=(1e-3,), stream=0)
+    first, again = (language(config, tmp_path / "runs") for _ in range(2))
+    assert first["training"]["losses"]
+    assert {**again["training"], "seconds": 0} == {**first["training"], "seconds": 0}
+    assert again["trials"] == first["trials"]
 
 
 def test_a_stream_that_grows_is_timed_at_its_end(ids, tmp_path):
     found = language(small(ids, row="decoder", rate=1e-3, tokens=0, stream=40), tmp_path / "runs")
     assert found["training"] is found["scores"] is None
+    assert (
+        "a token of a long stream takes" in (tmp_path / "runs" / "decoder-stream" / "report.html").read_text()
+    )
     assert (found["stream"]["tokens"], found["stream"]["after"]) == (40, 0)
     longer = language(small(ids, row="decoder", rate=1e-3, tokens=0, stream=80), tmp_path / "runs")
     assert longer["stream"]["state_bytes"] == 2 * found["stream"]["state_bytes"]
@@ -149,6 +165,14 @@ def test_records_are_put_together_in_the_order_of_the_table(ids, tmp_path, capsy
     assert json.loads(capsys.readouterr().out) == found
     assert main(["reproduce", "language", "--collect", *map(str, files)]) == 0
     assert "cross-64" in capsys.readouterr().out
+    bench = {"bench": "language", "config": {"tokens": 48}, "machine": record["machine"], "rows": []}
+    files.append(tmp_path / "speed.json")
+    files[-1].write_text(json.dumps(bench))
+    page = tmp_path / "table.html"
+    assert main(["reproduce", "language", "--out", str(page), "--collect", *map(str, files)]) == 0
+    assert page.read_text() == record_page(found | {"speeds": [bench]})
+    assert main(["reproduce", "language", "--out", str(page)]) == 1
+    assert "--out is where --collect writes its page" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"one row and seed each, got two of \[\('decoder', 0\)\]"):
         collect([*files, files[0]])
     files[0].write_text("[]")

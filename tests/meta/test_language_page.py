@@ -87,9 +87,26 @@ def cost(length):
     return table([*columns, "median, ms", "p99", "p99.9"], rows)
 
 
+def forms():
+    """By how much the logarithm of the perplexity differs between forms and precisions."""
+    rows = []
+    for x in result("language")["rows"]:
+        loss = losses(x)
+        exact = loss["parallel", "float32"]
+        distances = (loss[way] - exact for way in loss if way != ("parallel", "float32"))
+        rows.append([f"`{x['row']}`", f"{x['seed']}", f"{exact:.7f}", *(f"{y:+.1e}" for y in distances)])
+    columns = ["model", "seed", "parallel, float32", "streaming, float32", "parallel, bfloat16"]
+    return table([*columns, "streaming, bfloat16"], rows)
+
+
+def losses(record):
+    """Of the blocked reading, by form and precision."""
+    return {(x["form"], x["precision"]): x["loss"] for x in record["scores"] if x["reading"] == "blocked"}
+
+
 def tables():
     """All tables, by the names that mark their places."""
-    made = {"trials": trials(), "speed": speed()}
+    made = {"trials": trials(), "speed": speed(), "forms": forms()}
     for length in LANGUAGE_PEERS:
         made |= {f"quality {length}": quality(length), f"cost {length}": cost(length)}
     return made
@@ -123,3 +140,11 @@ def test_the_speeds_meet_what_was_asked_for():
     assert ratio["paper-64", 512] >= 0.58
     assert ratio["paper-256", 512] >= 0.70
     assert min(ratio["cross-64", 512], ratio["cross-256", 512]) >= 0.8
+
+
+def test_both_forms_of_every_trained_model_are_one_function():
+    for record in result("language")["rows"]:
+        loss = losses(record)
+        exact = loss["parallel", "float32"]
+        assert abs(loss["streaming", "float32"] - exact) <= 1e-6
+        assert max(abs(loss[form, "bfloat16"] - exact) for form in ("parallel", "streaming")) <= 2e-4

@@ -146,4 +146,3 @@ def test_every_operator_has_a_leaf_for_every_place():
     assert len({operator.key for operator in OPERATORS}) == len(OPERATORS)
     for operator in OPERATORS:
         assert len(operator.leaves) == LONGEST
-        assert 1 <= operator.count <= LONGEST

@@ -16,7 +16,7 @@ from scannable.modules._inference import Inference
 from scannable.scans import merges, reference
 from scannable.tasks import WordProblem, WordProblemConfig
 from scannable.training import pretrained
-from scannable.viewer import _trace_file
+from scannable.viewer import _json
 from scannable.viewer._trace import trace
 from scannable.viewer._trace_file import LEAVES, check_trace, read_trace
 from viewer.traces import breaks, words
@@ -311,6 +311,6 @@ def test_what_is_no_trace_is_refused(text):
 
 
 def test_a_text_too_large_is_refused(monkeypatch):
-    monkeypatch.setattr(_trace_file, "BYTES", 100)
+    monkeypatch.setattr(_json, "BYTES", 100)
     with pytest.raises(ValueError, match="may have 100 bytes"):
         read_trace("é" * 60)

@@ -4,6 +4,7 @@ from scannable.affine import reference
 from scannable.affine._actions import Action, Dense, Diagonal, Elementwise, Identity, Scalar, lift
 from scannable.affine._family import family
 from scannable.affine._layer import Carry, Layer, Row, RowState
+from scannable.affine._pairs import lifted
 from scannable.affine._recurrence import Implementation, default_implementation, elementwise, recurrence
 from scannable.affine.rows import (
     GLA,
@@ -56,6 +57,7 @@ __all__ = [
     "elementwise",
     "family",
     "lift",
+    "lifted",
     "recurrence",
     "reference",
 ]

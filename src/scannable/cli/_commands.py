@@ -20,7 +20,7 @@ COMMANDS = {
         (("scannable", "show it"), ("scannable intro --text scannable", "bracket another word")),
     ),
     "view": Command(
-        "show a scan as a page that one can step through, or a run from the inside, in the browser",
+        "show a scan as a page that one can step through, a run from the inside, or a report, in the browser",
         "_view",
         (
             ("scannable view", "open it"),
@@ -28,6 +28,7 @@ COMMANDS = {
                 "scannable view s5 --prompt '3 77 119'",
                 "the tree that the packaged model makes of three permutations",
             ),
+            ("scannable view demo/results.json", "the report of a demo; reproductions and traces likewise"),
             ("scannable view --out scan.html", "write it to a file, to keep or to send"),
         ),
     ),

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsed
 
 from scannable.cli._terminal import BAD, GOOD, Terminal, duration, percent, size, table
 from scannable.experiments import DemoConfig, MeasureConfig, Step, demo
+from scannable.experiments._results import REPORT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def show(config: DemoConfig, folder: Path, terminal: Terminal) -> bool:
                 terminal.say(f"{step.done:4.0%} {said}{left and ', ' + left}")
 
         record = demo(config, folder, report)
-    terminal.record({"event": "result", "report": str(folder / "report.html"), **_summary(record)})
+    terminal.record({"event": "result", "report": str(folder / REPORT), **_summary(record)})
     _print(record, folder, terminal)
     return record["passed"]
 
@@ -91,4 +92,4 @@ def _print(record: dict[str, Any], folder: Path, terminal: Terminal) -> None:
             f"[{BAD}]At {lengths[-1]:,} tokens the Transformer-PSM must be wrong in at most "
             f"{percent(record['allowed'])} of last answers, and is wrong in more.[/]"
         )
-    terminal.say(f"The report: [bold]{folder / 'report.html'}[/]")
+    terminal.say(f"The report: [bold]{folder / REPORT}[/]")

@@ -9,19 +9,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from scannable.cli._terminal import BAD, GOOD, Terminal, percent, table
 from scannable.experiments import S5Config, s5
+from scannable.experiments._results import REPORT
 from scannable.training import Event, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Train the packaged S5 model on words of up to 18 permutations, try all products of two, and let it read a million
-    tokens; then train it without each of its parts.
+    tokens; then train it without each of its parts; write report.html and results.json.
 
     Minutes on a GPU. An interrupted call is taken up again. The exit code is 0 if the packaged recipe made no error.
     """  # noqa: D205
 
     folder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Where the runs go; left out: runs/s5-SEED."""
+    """Where the runs, the measurements and the report go; left out: runs/s5-SEED."""
     json: bool = False
     """Print one JSON object and nothing else."""
     config: Annotated[S5Config, tyro.conf.arg(name="")] = field(default_factory=S5Config)
@@ -65,4 +66,5 @@ def run(options: Options, terminal: Terminal) -> bool:
         f"One stream of {stream['length']:,} tokens: [{BAD if wrong else GOOD}]{wrong:,} errors[/], "
         f"{stream['stream_bytes']:,} bytes of state."
     )
+    terminal.say(f"The report: [bold]{folder / REPORT}[/]")
     return wrong == 0 and not found["variants"][0]["products"]["wrong_merges"]

@@ -9,35 +9,42 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from scannable.cli._terminal import Terminal, duration, percent, size, table
 from scannable.experiments import LANGUAGE_PEERS, LanguageConfig, collect, language, language_table
+from scannable.experiments._results import REPORT
 from scannable.training import Event, Progress
+from scannable.training._files import write_text
+from scannable.viewer import record_page
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Train a language model of GPT-2's base size on text, and measure how well it predicts and what a token costs.
+    """Train a language model of GPT-2's base size on text, measure how well it predicts and what a token costs, and
+    write report.html and results.json.
 
     About a quarter of an hour on a large GPU for 370 million tokens. Without --rate, three learning rates are tried
-    first, in short runs. An interrupted call is taken up again. With --collect, what such calls printed as JSON is put
+    first, in short runs. An interrupted call is taken up again. With --collect, the results of such calls are put
     together, and nothing is trained.
-    """
+    """  # noqa: D205
 
     folder: Annotated[Path, tyro.conf.arg(metavar="PATH")] = Path("runs/language")
-    """Where the runs go, a folder each."""
+    """Where the runs go, a folder each; the report is in that of the run."""
     json: bool = False
     """Print one JSON object and nothing else."""
     collect: tuple[Path, ...] = ()
-    """Files that hold what single calls printed with --json, to be shown as tables."""
+    """Files that hold what single calls printed with --json, or their results.json, to be shown as tables; speeds from
+    scannable bench language too."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """With --collect: where to write a page of the whole table."""
     config: Annotated[LanguageConfig, tyro.conf.arg(name="")] = field(default_factory=LanguageConfig)
 
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Train, measure and print; or print what was measured."""
     if options.collect:
-        records = collect(options.collect)
-        terminal.record(records)
-        for length in LANGUAGE_PEERS:
-            _print_table(language_table(records, length), length, terminal)
-        return True
+        return _collect(options.collect, options.out, terminal)
+    if options.out:
+        raise ValueError(
+            f"--out is where --collect writes its page, got --out {options.out} alone; leave it out, or give the files."
+        )
     terminal.say(f"Training in [bold]{options.folder}[/]; Ctrl-C stops, the same command goes on.")
     bar = terminal.progress(
         BarColumn(bar_width=30),
@@ -58,6 +65,20 @@ def run(options: Options, terminal: Terminal) -> bool:
         found = language(options.config, options.folder, report)
     terminal.record(found)
     _print(found, terminal)
+    terminal.say(f"The report: [bold]{options.folder / options.config.name / REPORT}[/]")
+    return True
+
+
+def _collect(paths: tuple[Path, ...], out: Path | None, terminal: Terminal) -> bool:
+    """Put records together, and show them as tables, as JSON, or as a page."""
+    records = collect(paths)
+    if out:
+        write_text(out, record_page(records))
+    terminal.record(records)
+    for length in LANGUAGE_PEERS:
+        _print_table(language_table(records, length), length, terminal)
+    if out:
+        terminal.say(f"The page is in [bold]{out}[/]; it opens by a double click and needs nothing else.")
     return True
 
 

@@ -11,11 +11,11 @@ import tyro
 from rich.markup import escape
 
 from scannable import testing
+from scannable.affine import lifted
 from scannable.cli._stranger import raised
 from scannable.cli._subject import check_shape, find, inputs_for
 from scannable.cli._target import open_run
 from scannable.cli._terminal import BAD, DIM, GOOD, Terminal
-from scannable.experiments import lifted
 from scannable.models import AffineLanguageModel, AffineLanguageModelConfig
 from scannable.models._affine import row_options
 from scannable.scans import Aggregator

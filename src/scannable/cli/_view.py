@@ -1,4 +1,4 @@
-"""``scannable view``: the scan, or a run from the inside, as a page, opened in the browser or written to a file."""
+"""``scannable view``: the scan, a record, or a run from the inside, as a page, in the browser or in a file."""
 
 import tempfile
 import webbrowser
@@ -16,7 +16,8 @@ from scannable.data import tokenizer
 from scannable.tasks import WordProblem
 from scannable.training import WordRunConfig
 from scannable.training._files import write_text
-from scannable.viewer import View, trace, trace_page, view
+from scannable.viewer import View, view
+from scannable.viewer._record import RESULTS
 
 WORDS = 33
 """Elements that are drawn where no prompt is given: enough for a tree of 32 leaves of one element."""
@@ -25,13 +26,15 @@ WORDS = 33
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Show a scan step by step: up and down the tree, and as a binary counter, with an operator of your choice. With
-    RUN, show what such a model makes of one input: each state of its tree, what it decodes to, what it cost.
+    a model as RUN, show what it makes of one input: each state of its tree, what it decodes to, what it cost. With
+    measurements as RUN, such as demo/results.json, show their report; a trace in a file is shown too.
 
     The page needs no other file and no network; its address holds what it shows.
     """  # noqa: D205
 
     run: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = None
-    """A run's folder, or a packaged model such as s5; left out: the scan itself."""
+    """A run's folder, or a packaged model such as s5; or a JSON file of ours, or a folder with results.json in it, of
+    which the report is shown where there is no prompt. Left out: the scan itself."""
     prompt: str | None = None
     """What the model reads: a text, or the numbers of group elements, such as "3 77 119"; left out: 33 such elements,
     drawn by seed."""
@@ -45,8 +48,8 @@ class Options:
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Write the page, say where it is, and open it where a person asked for no file."""
-    made = view() if options.run is None else _of_run(options.run, options.prompt, options.seed)
-    path = options.out or Path(tempfile.mkdtemp(prefix="scannable-")) / "scan.html"
+    made = _made(options.run, options.prompt, options.seed)
+    path = options.out or Path(tempfile.mkdtemp(prefix="scannable-")) / "page.html"
     write_text(path, made.html)
     terminal.record({"path": str(path.resolve())})
     terminal.say(f"The page is in {path}; it opens by a double click and needs nothing else.")
@@ -55,8 +58,23 @@ def run(options: Options, terminal: Terminal) -> bool:
     return True
 
 
-def _of_run(run: str, prompt: str | None, seed: int) -> View:
-    """Let a run read the prompt, and show its tree."""
+def _made(run: str | None, prompt: str | None, seed: int) -> View:
+    """Tell measurements from models."""
+    is_file = run is not None and (Path(run).is_file() or Path(run).suffix == ".json")
+    if prompt is not None and (run is None or is_file):
+        raise ValueError(
+            f"A prompt is for a model, got RUN={run or 'nothing'}; give a run's folder or a packaged model such as s5, "
+            f"or leave --prompt out."
+        )
+    if run is None:
+        return view()
+    if is_file or (prompt is None and (Path(run) / RESULTS).is_file()):
+        return view(Path(run))
+    return _of_model(run, prompt, seed)
+
+
+def _of_model(run: str, prompt: str | None, seed: int) -> View:
+    """Let a model read the prompt, and show its tree."""
     model, config = open_run(run)
     if isinstance(config, WordRunConfig):
         task = WordProblem(config.task)
@@ -64,15 +82,13 @@ def _of_run(run: str, prompt: str | None, seed: int) -> View:
             tokens = task.batch(1, WORDS, torch.Generator().manual_seed(seed)).tokens[0]
         else:
             tokens = torch.tensor(_elements(prompt, task.vocabulary))
-        found = trace(model, tokens, reads=task, title=run)
-    else:
-        reads = tokenizer(config.text.tokenizer)
-        if not prompt:
-            raise ValueError(
-                f"A run on text needs something to read, got prompt={prompt!r}; give --prompt 'The ...'."
-            )
-        found = trace(model, torch.from_numpy(reads.encode(prompt).astype(np.int64)), reads=reads, title=run)
-    return View(html=trace_page(found))
+        return view(model, tokens, reads=task, title=run)
+    reads = tokenizer(config.text.tokenizer)
+    if not prompt:
+        raise ValueError(
+            f"A run on text needs something to read, got prompt={prompt!r}; give --prompt 'The ...'."
+        )
+    return view(model, torch.from_numpy(reads.encode(prompt).astype(np.int64)), reads=reads, title=run)
 
 
 def _elements(prompt: str, order: int) -> list[int]:

@@ -5,13 +5,14 @@ from scannable.experiments._bench_decode import BenchDecodeConfig, bench_decode
 from scannable.experiments._bench_language import BenchLanguageConfig, bench_language
 from scannable.experiments._bench_scan import BenchScanConfig, bench_scan
 from scannable.experiments._demo import RECIPES, DemoConfig, MeasureConfig, demo
-from scannable.experiments._family import FamilyConfig, family_counts, lifted
+from scannable.experiments._family import FamilyConfig, family_counts
 from scannable.experiments._language import LanguageConfig, language
 from scannable.experiments._language_rows import LANGUAGE_ROWS, LanguageRow
-from scannable.experiments._language_table import LANGUAGE_PEERS, collect, language_table
+from scannable.experiments._language_table import collect
 from scannable.experiments._s5 import S5Config, products, s5
 from scannable.experiments._stages import Step
 from scannable.experiments._text_recipes import TEXT_RECIPES
+from scannable.viewer._language_lines import LANGUAGE_PEERS, language_table
 
 __all__ = [
     "LANGUAGE_PEERS",
@@ -38,7 +39,6 @@ __all__ = [
     "family_counts",
     "language",
     "language_table",
-    "lifted",
     "products",
     "s5",
 ]

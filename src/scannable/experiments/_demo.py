@@ -1,7 +1,6 @@
 """The demo: train a Transformer-PSM and a decoder of its size on one task, prove the first, compare both at length."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scannable.experiments._measure import FORMS, MeasureConfig, duality, environment, evaluated, streamed
+from scannable.experiments._results import history, write_results
 from scannable.experiments._stages import Stages, Step
 from scannable.models import AffineLanguageModelConfig, DecoderConfig, TransformerPSMConfig
 from scannable.tasks import WordProblem, WordProblemConfig
@@ -20,9 +20,7 @@ from scannable.training import (
     WordRunConfig,
     load,
     train,
-    write_json,
 )
-from scannable.viewer import demo_page
 
 TASK = WordProblemConfig(group="S5", shortest=2, longest=16)
 
@@ -129,6 +127,7 @@ def demo(
     }
     record = {
         "format": 1,
+        "kind": "demo",
         "task": asdict(config.psm.task),
         "order": task.vocabulary,
         "lengths": {"trained": config.psm.task.longest, "compared": _compared(config), "all": lengths},
@@ -142,8 +141,7 @@ def demo(
         "environment": environment(),
     }
     record |= _verdict(record)
-    write_json(folder / "results.json", record)
-    (folder / "report.html").write_text(demo_page(record), encoding="utf-8")
+    write_results(folder, record)
     work.finish()
     return record
 
@@ -158,7 +156,6 @@ def _trained(name: str, config: WordRunConfig, folder: Path, work: Stages) -> di
 
     result = train(config, folder, report=report)
     work.close(name)
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     model, _ = load(folder)
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -167,7 +164,7 @@ def _trained(name: str, config: WordRunConfig, folder: Path, work: Stages) -> di
         "length": result.length,
         "steps": result.step,
         "seconds": result.seconds,
-        "history": [json.loads(line) for line in lines],
+        "history": history(folder),
     }
 
 

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,11 @@ from scannable.data import Text, read, read_text, tokenizer
 from scannable.experiments._language_rows import LANGUAGE_ROWS
 from scannable.experiments._language_stream import streamed
 from scannable.experiments._measure import environment
+from scannable.experiments._results import history, write_results
 from scannable.models import build
 from scannable.training import (
     Event,
     OptimiserConfig,
-    Progress,
-    TextCheck,
     TextConfig,
     TextRunConfig,
     load,
@@ -68,6 +68,11 @@ class LanguageConfig:
     compile: bool = True
     """Train through torch.compile."""
 
+    @property
+    def name(self) -> str:
+        """What the folder of its figures is called: that of the run, or one beside it if none is trained in full."""
+        return f"{self.row}-{self.seed if self.tokens else 'trials' if self.rate is None else 'stream'}"
+
     def __post_init__(self) -> None:
         if self.row not in LANGUAGE_ROWS:
             raise ValueError(
@@ -83,6 +88,8 @@ class LanguageConfig:
 def language(config: LanguageConfig, folder: Path | str, report: Report | None = None) -> dict[str, Any]:
     """Train a row of the table and measure it, in folders that an interrupted call takes up again.
 
+    What came out is in ``results.json`` and ``report.html``, in the folder of the config's name.
+
     Returns:
         ``trials``: the loss on the valid part after each rate tried, and the best (None if a rate was given).
         ``training`` and ``scores`` (None if no tokens are trained on): what the run took, and how well each form
@@ -90,11 +97,13 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
         trained. ``machine`` and ``config`` tell where and how.
     """
     folder, say = Path(folder), report or (lambda *_: None)
-    trials, rate = None, config.rate
+    place, trials, rate = folder / config.name, None, config.rate
     if rate is None:
         trials = {rate: _trial(config, rate, folder, say) for rate in config.rates}
         rate = min(trials, key=lambda rate: trials[rate])
     found: dict[str, Any] = {
+        "format": 1,
+        "kind": "language",
         "row": config.row,
         "seed": config.seed,
         "rate": rate,
@@ -109,14 +118,16 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
     }
     text = read_text(config.test) if config.test else read(config.data).valid
     if config.tokens:
-        run, place = _run(config, rate, config.tokens), folder / f"{config.row}-{config.seed}"
+        run = _run(config, rate, config.tokens)
         found["training"] = _train(run, place, say)
         model, _ = load(place, device=config.device)
         found["scores"] = _scores(model, text, run)
     else:
         with torch.device(config.device):
             model = build(LANGUAGE_ROWS[config.row].model, tokenizer(text.tokenizer).vocabulary)
-    return found | {"stream": streamed(model, text, config.stream)}
+    found["stream"] = streamed(model, text, config.stream)
+    write_results(place, found)
+    return found
 
 
 def _run(config: LanguageConfig, rate: float, tokens: int) -> TextRunConfig:
@@ -143,16 +154,10 @@ def _run(config: LanguageConfig, rate: float, tokens: int) -> TextRunConfig:
 
 def _trial(config: LanguageConfig, rate: float, folder: Path, say: Report) -> float:
     """Return the loss on the valid part that a rate leads to in a short run."""
-    found: list[float] = []
-
-    def note(event: Event) -> None:
-        if isinstance(event, TextCheck):
-            found.append(event.loss)
-        say(f"rate {rate:g}", event)
-
     run = _run(replace(config, seed=0), rate, config.trial_tokens)
-    train(replace(run, check_every=run.steps), folder / f"{config.row}-rate-{rate:g}", report=note)
-    return found[-1]
+    place = folder / f"{config.row}-rate-{rate:g}"
+    train(replace(run, check_every=run.steps), place, report=partial(say, f"rate {rate:g}"))
+    return [event["loss"] for event in history(place) if event["event"] == "textcheck"][-1]
 
 
 def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any]:
@@ -160,24 +165,20 @@ def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any]:
     device = torch.device(run.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    events: list[Event] = []
-
-    def note(event: Event) -> None:
-        events.append(event)
-        say("training", event)
-
-    result = train(run, folder, report=note)
-    progress = [event for event in events if isinstance(event, Progress)]
+    result = train(run, folder, report=partial(say, "training"))
+    events = history(folder)
+    progress = [event for event in events if event["event"] == "progress"]
+    checks = [event for event in events if event["event"] == "textcheck"]
     model, _ = load(folder)
     return {
         "steps": result.step,
         "tokens": result.step * run.tokens,
         "seconds": result.seconds,
-        "tokens_per_second": statistics.median(event.tokens_per_second for event in progress),
+        "tokens_per_second": statistics.median(event["tokens_per_second"] for event in progress),
         "peak_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
         "parameters": sum(weight.numel() for weight in model.parameters()),
-        "losses": [[event.step, event.loss] for event in progress],
-        "valid_losses": [[event.step, event.loss] for event in events if isinstance(event, TextCheck)],
+        "losses": [[event["step"], event["loss"]] for event in progress],
+        "valid_losses": [[event["step"], event["loss"]] for event in checks],
     }
 
 

@@ -8,6 +8,7 @@ every place, and one length stands for all: if every product of two elements is 
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import torch
 
 from scannable.experiments._demo import PSM
 from scannable.experiments._measure import environment
+from scannable.experiments._results import history, write_results
 from scannable.models import TransformerPSM, TransformerPSMConfig
 from scannable.tasks import PermutationGroup, WordProblem
-from scannable.training import Check, Event, WordRunConfig, evaluate, load, train
+from scannable.training import Event, WordRunConfig, evaluate, load, train
 
 RECIPE = replace(
     PSM,
@@ -67,7 +69,7 @@ class S5Config:
 def s5(
     config: S5Config, folder: Path | str, report: Callable[[str, Event], None] | None = None
 ) -> dict[str, Any]:
-    """Train every variant in a folder of its own, and measure it.
+    """Train every variant in a folder of its own, measure it, and write ``results.json`` and ``report.html`` beside.
 
     Args:
         config: What to do.
@@ -81,17 +83,14 @@ def s5(
     rows = []
     for name, recipe in VARIANTS.items():
         run = replace(recipe, seed=config.seed, device=config.device, steps=config.steps)
-        solved: dict[int, int] = {}
-
-        def note(event: Event, name: str = name, solved: dict[int, int] = solved) -> None:
-            if isinstance(event, Check) and event.solved:
-                solved.setdefault(event.length, event.step)
-            if report is not None:
-                report(name, event)
-
+        say = None if report is None else partial(report, name)
         place = Path(folder) / name.replace(" ", "-").replace(",", "")
-        result = train(run, place, report=note)
+        result = train(run, place, report=say)
         model, _ = load(place, device=config.device)
+        solved: dict[str, int] = {}
+        for event in history(place):
+            if event["event"] == "check" and event["solved"]:
+                solved.setdefault(str(event["length"]), event["step"])
         task = WordProblem(run.task)
         lengths = [times * run.task.longest for times in (1, 10, 100)]
         row: dict[str, Any] = {
@@ -112,7 +111,15 @@ def s5(
             found = evaluate(model, task, [config.tokens], sequences=1, form="streaming", **pieces)
             row["stream"] = {**pieces, **asdict(found[0])}
         rows.append(row)
-    return {"format": 1, "config": asdict(config), "machine": environment(), "variants": rows}
+    record = {
+        "format": 1,
+        "kind": "s5",
+        "config": asdict(config),
+        "machine": environment(),
+        "variants": rows,
+    }
+    write_results(Path(folder), record)
+    return record
 
 
 def products(model: Any, group: PermutationGroup) -> dict[str, Any]:

@@ -1,22 +1,29 @@
-"""Line charts as SVG: axes, logarithmic scales, direct labels, and colours that a page's style decides."""
+"""Charts as SVG: lines, dots and intervals over an axis, direct labels, and colours that a page's style decides."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
+from textwrap import wrap
 from typing import Literal
+
+from scannable.viewer._scale import Axis, Scale
+from scannable.viewer._written import Number, written
 
 STYLE = (resources.files("scannable.viewer") / "chart.css").read_text(encoding="utf-8")
 """The colours and strokes of charts, light and dark."""
 
 WIDTH, HEIGHT = 480, 290
 LEFT, RIGHT, TOP, BOTTOM = 52, 142, 12, 44
-LABEL = 17
-"""The least distance of two direct labels, in units of the drawing."""
+LABEL, ROW = 17, 13
+"""The least distance of two direct labels, and of two rows of one, in units of the drawing."""
 
-Unit = Literal["number", "percent", "bytes", "seconds"]
-Number = int | float
+CHARACTERS = 18
+"""How many characters fit beside the lines; longer names get more rows."""
+
+TONES = 4
+"""Colours of series that one chart can tell apart; the one after them, a grey, is of what others are compared with."""
+
 Point = tuple[Number, Number]
 
 
@@ -27,39 +34,25 @@ class Line:
     Attributes:
         name: Its label, beside its last point.
         points: Its points from left to right.
-        tone: Which colour of the page, from 0.
-        form: A plain line with dots, a dashed one, or only rings, which show a line that lies under them.
+        tone: Which colour of the page, from 0; 4 is grey.
+        form: A plain line with dots, a dashed or a thin one without, only dots, or only rings, which show a line that
+            lies under them.
+        spans: The interval of each point, drawn upright through it; none by default.
+        words: What is written beside each point; nothing by default.
     """
 
     name: str
     points: Sequence[Point]
     tone: int
-    form: Literal["line", "dashed", "rings", "thin"] = "line"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Axis:
-    """One axis.
-
-    Attributes:
-        title: What it measures.
-        log: Whether its scale is logarithmic.
-        unit: How its numbers are written.
-        ends: Its smallest and largest value; left out, those of the points.
-        ticks: Values and their labels; left out, round ones.
-    """
-
-    title: str
-    log: bool = False
-    unit: Unit = "number"
-    ends: tuple[Number, Number] | None = None
-    ticks: Sequence[tuple[Number, str]] = ()
+    form: Literal["line", "dashed", "thin", "dots", "rings"] = "line"
+    spans: Sequence[Point] = ()
+    words: Sequence[str] = ()
 
 
 def chart(
     title: str, lines: Sequence[Line], x: Axis, y: Axis, *, notes: Sequence[tuple[Number, str]] = ()
 ) -> str:
-    """Draw lines over a common x axis.
+    """Draw series over a common x axis.
 
     Args:
         title: What a screen reader says.
@@ -75,19 +68,16 @@ def chart(
     points = [point for _, some in kept for point in some]
     if not points:
         raise ValueError(f"A chart needs at least one point, got none for {title!r}; leave the chart out.")
-    across = _Scale(x, [point[0] for point in points], LEFT, WIDTH - RIGHT)
-    up = _Scale(y, [point[1] for point in points], HEIGHT - BOTTOM, TOP)
+    heights = [point[1] for point in points] + [end for line in lines for span in line.spans for end in span]
+    across = Scale(x, [point[0] for point in points], LEFT, WIDTH - RIGHT)
+    up = Scale(y, heights, HEIGHT - BOTTOM, TOP)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" class="chart" aria-label="{escape(title)}">']
     parts += _grid(across, up)
-    for place, words in notes:
-        at = across(place)
-        parts.append(f'<line class="note" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        parts.append(
-            f'<text class="note" x="{at + 5:.1f}" y="{(TOP + HEIGHT - BOTTOM) / 2:.0f}">{escape(words)}</text>'
-        )
     for line, some in kept:
         parts += _line(line, [(across(a), up(b)) for a, b in some], some, across, up)
-    parts += _labels([(line, up(some[-1][1]), across(some[-1][0])) for line, some in kept if some])
+    for place, words in notes:
+        parts += _note(across(place), words)
+    parts += _labels([(line, up(some[-1][1])) for line, some in kept if some])
     return "\n".join([*parts, "</svg>"])
 
 
@@ -98,57 +88,7 @@ def standalone(drawn: str) -> str:
     return f'{begin}>\n<style>{STYLE}</style>\n<rect class="paper" width="100%" height="100%"/>{rest}\n'
 
 
-def written(value: Number, unit: Unit) -> str:
-    """Write a number as an axis or a table shows it."""
-    match unit:
-        case "percent":
-            return f"{100 * value:.3g} %"
-        case "bytes":
-            for name in ("B", "KB", "MB"):
-                if value < 1000:
-                    return f"{value:.3g} {name}"
-                value /= 1000
-            return f"{value:.3g} GB"
-        case "seconds":
-            return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
-        case _:
-            return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
-
-
-class _Scale:
-    """From values to places between two ends of the drawing."""
-
-    def __init__(self, axis: Axis, values: Sequence[Number], start: Number, stop: Number) -> None:
-        low, high = axis.ends or (min(values), max(values))
-        if axis.ends is None and not axis.log:
-            low = min(0.0, low)
-        if low == high:
-            low, high = (low / 2, high * 2) if axis.log else (low, high + 1)
-        self.axis, self.start, self.stop = axis, start, stop
-        self._low, self._high = (math.log10(low), math.log10(high)) if axis.log else (low, high)
-
-    def __call__(self, value: Number) -> float:
-        place = math.log10(value) if self.axis.log else value
-        return self.start + (place - self._low) / (self._high - self._low) * (self.stop - self.start)
-
-    def ticks(self) -> list[tuple[Number, str]]:
-        """Return round values inside, with labels."""
-        if self.axis.ticks:
-            return list(self.axis.ticks)
-        low, high = self._low, self._high
-        if self.axis.log:
-            values = [10.0**power for power in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
-        else:
-            rough = (high - low) / 5
-            base = 10 ** math.floor(math.log10(rough))
-            step = next(times * base for times in (1, 2, 2.5, 5, 10) if times * base >= rough)
-            values = [
-                step * place for place in range(math.ceil(low / step), math.floor(high / step + 1e-9) + 1)
-            ]
-        return [(value, written(value, self.axis.unit)) for value in values]
-
-
-def _grid(across: _Scale, up: _Scale) -> list[str]:
+def _grid(across: Scale, up: Scale) -> list[str]:
     parts = []
     for value, words in up.ticks():
         at = up(value)
@@ -170,39 +110,59 @@ def _grid(across: _Scale, up: _Scale) -> list[str]:
     return parts
 
 
+def _note(at: float, words: str) -> list[str]:
+    """Mark a place on the x axis."""
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    return [
+        f'<line class="note" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>',
+        f'<text class="note" x="{at + 5:.1f}" y="{middle:.0f}">{escape(words)}</text>',
+    ]
+
+
 def _line(
-    line: Line, places: Sequence[Point], points: Sequence[Point], across: _Scale, up: _Scale
+    line: Line, places: Sequence[Point], points: Sequence[Point], across: Scale, up: Scale
 ) -> list[str]:
     parts = [f'<g class="tone{line.tone} {line.form}">']
-    if line.form != "rings":
+    if line.form in ("line", "dashed", "thin"):
         drawn = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
         parts.append(f'<polyline points="{drawn}"/>')
+    for (at, _), (low, high) in zip(places, line.spans, strict=False):
+        parts.append(
+            f'<line class="span" x1="{at:.1f}" x2="{at:.1f}" y1="{up(low):.1f}" y2="{up(high):.1f}"/>'
+        )
     if line.form != "thin":
-        radius = 5.5 if line.form == "rings" else 3
+        radius = {"rings": 5.5, "dots": 4}.get(line.form, 3)
         for (a, b), (value, height) in zip(places, points, strict=True):
             words = f"{line.name}: {written(height, up.axis.unit)} at {written(value, across.axis.unit)}"
             parts.append(
                 f'<circle cx="{a:.1f}" cy="{b:.1f}" r="{radius}"><title>{escape(words)}</title></circle>'
             )
+    for (a, b), words in zip(places, line.words, strict=False):
+        parts.append(f'<text x="{a + 8:.1f}" y="{b + 4:.1f}">{escape(words)}</text>')
     return [*parts, "</g>"]
 
 
-def _labels(ends: Sequence[tuple[Line, float, float]]) -> list[str]:
-    """Write each name beside its line's end, pushed apart where ends are close."""
+def _labels(ends: Sequence[tuple[Line, float]]) -> list[str]:
+    """Write each name beside its line's end, in short rows, pushed apart where ends are close."""
     ordered = sorted(ends, key=lambda end: end[1])
+    names = [wrap(line.name, CHARACTERS) or [""] for line, _ in ordered]
+    tall = [LABEL + ROW * (len(rows) - 1) for rows in names]
     heights = [end[1] for end in ordered]
     for place in range(1, len(heights)):
-        heights[place] = max(heights[place], heights[place - 1] + LABEL)
-    floor = HEIGHT - BOTTOM + 4
+        heights[place] = max(heights[place], heights[place - 1] + tall[place - 1])
+    below = HEIGHT - BOTTOM + 4 + LABEL
     for place in reversed(range(len(heights))):
-        above = floor if place == len(heights) - 1 else heights[place + 1] - LABEL
-        heights[place] = min(heights[place], above)
+        heights[place] = below = min(heights[place], below - tall[place])
     parts, x = [], WIDTH - RIGHT + 14
-    for (line, _, _), height in zip(ordered, heights, strict=True):
+    for (line, _), rows, height in zip(ordered, names, heights, strict=True):
         parts.append(f'<g class="tone{line.tone} {line.form} label">')
-        if line.form == "rings":
+        if line.form in ("rings", "dots"):
             parts.append(f'<circle cx="{x + 8}" cy="{height:.1f}" r="5"/>')
         else:
             parts.append(f'<polyline points="{x},{height:.1f} {x + 16},{height:.1f}"/>')
-        parts.append(f'<text x="{x + 22}" y="{height + 4:.1f}">{escape(line.name)}</text></g>')
+        parts += [
+            f'<text x="{x + 22}" y="{height + 4 + ROW * row:.1f}">{escape(words)}</text>'
+            for row, words in enumerate(rows)
+        ]
+        parts.append("</g>")
     return parts

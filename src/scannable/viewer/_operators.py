@@ -1,11 +1,13 @@
-"""The operators that the page of the scan offers, and its first leaves; their arithmetic is in ``scan.js``."""
+"""The operators that the page of the scan offers, and its first leaves; their arithmetic is in ``scan-plan.js``."""
 
 import string
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 _PI, _E = "31415926535897932384626433832795", "27182818284590452353602874713526"
 _MAPS = ("2x+1", "x-3", "-x+2", "3x", "x+4", "-x-1", "x+5")
 _CARDS = ("21345", "23451", "12354", "51234", "13245", "54321")
+_INTEGER = "A leaf is an integer of at most 30 digits, such as -7."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,6 @@ class Operator:
         merge: What it makes of two states.
         law: What is true of it, in one sentence.
         typed: How a leaf is typed, in words.
-        count: How many leaves the page begins with.
         leaves: The leaves that the page offers, as they are typed; the first ``N`` for ``N`` leaves.
     """
 
@@ -27,7 +28,6 @@ class Operator:
     merge: str
     law: str
     typed: str
-    count: int
     leaves: tuple[str, ...]
 
 
@@ -38,7 +38,6 @@ OPERATORS = (
         merge="(left right)",
         law="The brackets that it writes show which bracketing was computed.",
         typed="A leaf is a text of 1 to 40 characters without round brackets and without spaces.",
-        count=8,
         leaves=tuple((string.ascii_lowercase + string.ascii_uppercase)[:32]),
     ),
     Operator(
@@ -46,8 +45,7 @@ OPERATORS = (
         name="sum of integers",
         merge="left + right",
         law="It is associative and commutative, so every bracketing gives the same.",
-        typed="A leaf is an integer of at most 30 digits, such as -7.",
-        count=8,
+        typed=_INTEGER,
         leaves=tuple(_E),
     ),
     Operator(
@@ -55,8 +53,7 @@ OPERATORS = (
         name="skew: 2 left + 3 right",
         merge="2 left + 3 right",
         law="It is neither associative nor commutative: another bracketing gives another number.",
-        typed="A leaf is an integer of at most 30 digits, such as -7.",
-        count=8,
+        typed=_INTEGER,
         leaves=tuple(_PI),
     ),
     Operator(
@@ -65,8 +62,7 @@ OPERATORS = (
         merge="x → right(left(x)): the maps as matrices [a b; 0 1], multiplied",
         law="It is associative, not commutative; linear state-space models are of this kind.",
         typed="A leaf is a map with integers of at most 30 digits, such as 2x+1, -x or x-3.",
-        count=8,
-        leaves=tuple(_MAPS[place % len(_MAPS)] for place in range(32)),
+        leaves=tuple(islice(cycle(_MAPS), 32)),
     ),
     Operator(
         key="cards",
@@ -74,7 +70,6 @@ OPERATORS = (
         merge="the left shuffle, then the right one",
         law="It is associative, not commutative; models are asked for such products to test how they track a state.",
         typed="A leaf is a shuffle: which card comes to each of the five places, such as 21345.",
-        count=8,
-        leaves=tuple(_CARDS[place % len(_CARDS)] for place in range(32)),
+        leaves=tuple(islice(cycle(_CARDS), 32)),
     ),
 )

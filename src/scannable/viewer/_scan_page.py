@@ -1,8 +1,9 @@
-"""The page on which one steps through a scan: its parts in HTML, around the plan that ``scan.js`` draws."""
+"""The page on which one steps through a scan: its parts in HTML, around the plan that its scripts draw."""
 
 from dataclasses import asdict
 from html import escape
 
+from scannable.viewer._family_section import family_section
 from scannable.viewer._interactive import interactive_page
 from scannable.viewer._operators import OPERATORS
 from scannable.viewer._page import card
@@ -17,7 +18,8 @@ def scan_page() -> str:
     """Draw the page of the scan: a file that needs no other file and asks nobody for anything.
 
     What is merged with what, and when, is in the page as the library's own scan and counter did it for every length
-    up to 32; its script applies the chosen operator to leaves, and shows the steps.
+    up to 32; its script applies the chosen operator to leaves, and shows the steps. Below stands the affine family, for
+    which brackets do not matter, and what each of its rows makes of a small memory task.
 
     Returns:
         HTML, with its style, its script and its data inside.
@@ -25,11 +27,10 @@ def scan_page() -> str:
     return interactive_page(
         "scannable: a scan, step by step",
         *_top(),
-        _settings(),
-        _transport(),
-        _panels(),
-        _prefixes(),
-        name="scan",
+        f"<div>{_settings()}{_transport()}{_panels()}{_prefixes()}</div>",
+        family_section(),
+        styles=("scan", "family"),
+        scripts=("scan-plan", "scan-tree", "scan-counter", "scan-tell", "scan"),
         data={"plan": asdict(plan()), "operators": [asdict(operator) for operator in OPERATORS]},
     )
 
@@ -41,7 +42,7 @@ def _top() -> list[str]:
         "<p>A scan gives the state of every prefix of a sequence. Over a tree it needs few batched calls; as a binary "
         "counter it reads a stream and keeps few states. Both put the brackets at the same places, the binary digits "
         "of the prefix's length, so they agree for any operator, associative or not.</p>",
-        "<noscript><p>This page draws with a script, which is switched off here.</p></noscript>",
+        "<noscript><p>The scan is drawn by a script, and scripts are off. The family below needs none.</p></noscript>",
         '<p id="notice" role="alert" hidden></p>',
     ]
 
@@ -55,7 +56,7 @@ def _settings() -> str:
     return (
         '<section class="card settings" aria-label="What is scanned">'
         f'<label for="operator">Operator <select id="operator">{operators}</select></label>'
-        f'<label for="length">Chunks <output id="length-shown"></output>'
+        f'<label for="length">Chunks, a leaf each <output id="length-shown"></output>'
         f'<input type="range" id="length" min="1" max="{LONGEST}" step="1"></label>'
         '<label for="leaves" class="wide">Leaves, with spaces between them'
         '<input type="text" id="leaves" autocomplete="off" spellcheck="false" aria-describedby="typed problem"></label>'

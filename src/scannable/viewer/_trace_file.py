@@ -1,16 +1,14 @@
 """Traces as files: what one must look like, before anything of it is shown."""
 
-import json
 from typing import Any
+
+from scannable.viewer._json import CURE, parsed
 
 FORMAT = 1
 """Which form of record this is; another number means another form."""
 
 LEAVES = 1024
 """How many leaves a trace may have."""
-
-BYTES = 20_000_000
-"""How large the text of a trace may be."""
 
 GUESS = {"id": "whole", "p": "number?"}
 SHARES = {"left": "number?", "right": "number?"}
@@ -49,7 +47,6 @@ SCHEMA: dict[str, Any] = {
 
 KIND = ("words", "text", "ids")
 KINDS = {"whole": (int,), "number": (int, float), "text": (str,), "flag": (bool,)}
-CURE = "give a file that scannable wrote, as it was"
 
 
 def read_trace(text: str) -> dict[str, Any]:
@@ -58,17 +55,7 @@ def read_trace(text: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is too large, not JSON, of another format, or no tree over its tokens.
     """
-    if len(text) > BYTES or len(text.encode("utf-8", "replace")) > BYTES:
-        raise ValueError(
-            f"A trace may have {BYTES:,} bytes, got {len(text):,} characters; trace a shorter input."
-        )
-    try:
-        found = json.loads(text, parse_constant=_constant)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"A trace must be JSON, got {str(error)[:80] or 'too deep a nest'}; {CURE}."
-        ) from error
-    return check_trace(found)
+    return check_trace(parsed(text, "trace"))
 
 
 def check_trace(found: Any) -> dict[str, Any]:
@@ -151,10 +138,6 @@ def _prefix(chunk: int, number: int | None, nodes: list[dict[str, Any]]) -> bool
     if number is None:
         return chunk == 0
     return number < len(nodes) and (nodes[number]["first"], nodes[number]["last"]) == (0, chunk - 1)
-
-
-def _constant(name: str) -> None:
-    raise ValueError(f"the number {name}")
 
 
 def _refusal(place: str, rule: str, value: Any) -> ValueError:

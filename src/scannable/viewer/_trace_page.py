@@ -1,10 +1,11 @@
-"""The page of a trace: its parts in HTML, around the tree that ``trace.js`` draws."""
+"""The page of a trace: its parts in HTML, around the tree that its scripts draw."""
 
 from typing import Any
 
 from scannable.viewer._interactive import interactive_page
+from scannable.viewer._json import BYTES
 from scannable.viewer._page import card
-from scannable.viewer._trace_file import BYTES, FORMAT, KIND, LEAVES, SCHEMA, check_trace
+from scannable.viewer._trace_file import FORMAT, KIND, LEAVES, SCHEMA, check_trace
 
 _MOVES = (
     ("whole", "all", "Show the whole tree"),
@@ -43,7 +44,16 @@ def trace_page(trace: dict[str, Any]) -> str:
         ),
         _table("nodes-table", "All nodes as a table"),
         _table("tokens-table", "All tokens as a table"),
-        name="trace",
+        styles=("trace",),
+        scripts=(
+            "trace-file",
+            "trace-values",
+            "trace-colour",
+            "trace-draw",
+            "trace-tell",
+            "trace-save",
+            "trace",
+        ),
         data={"trace": check_trace(trace), "schema": SCHEMA, "limits": limits},
     )
 
@@ -52,9 +62,10 @@ def _top() -> list[str]:
     return [
         '<p class="eyebrow" id="origin">scannable</p>',
         '<h1 id="headline">A run from the inside</h1>',
-        "<p>The tree is the one that the model's own scan made. Rows are levels, from all leaves at the top to single "
-        "chunks; the row of prefixes tells which state each chunk was read with. Where nodes no longer fit, a cell is "
-        "the mean of several. The width of a line is the attention that a merge paid to that side.</p>",
+        "<p>The model reads its input in chunks and makes a state of each: the lowest row. Every node above is the "
+        "merge of the two states below it, as the model's own scan made it; the width of a line is the attention that "
+        "the merge paid to that side. The row of prefixes tells which state each chunk was read with, that of all "
+        "chunks before it. Where nodes no longer fit, a cell is the mean of several.</p>",
         "<noscript><p>This page draws with a script, which is switched off here.</p></noscript>",
         '<p id="notice" role="alert" hidden></p>',
     ]

@@ -1,0 +1,67 @@
+"""The figures of the table of language models, from the records of its rows."""
+
+import statistics
+from typing import Any
+
+LANGUAGE_PEERS = {512: "decoder", 8192: "decoder-8k"}
+"""What perplexities are compared with, by the tokens that are read at once."""
+
+Record = dict[str, Any]
+
+
+def language_table(found: Record, length: int = 512) -> list[Record]:
+    """Return a line of figures for each model that reads ``length`` tokens at once, means over its seeds.
+
+    ``ratio`` is the perplexity over that of the decoder of the same seeds; ``interval`` and all that depends on the
+    weights' shape alone are of the first seed.
+    """
+    by_name: dict[str, list[Record]] = {}
+    for record in found["rows"]:
+        if blocked(record)["length"] == length:
+            by_name.setdefault(record["row"], []).append(record)
+    peers = by_name.get(LANGUAGE_PEERS.get(length, ""), [])
+    peer = {record["seed"]: blocked(record)["perplexity"] for record in peers}
+    streams = {record["row"]: record["stream"] for record in found.get("streams", ())}
+    return [
+        _line(name, records, peer) | {"stream": streams.get(name, records[0]["stream"])}
+        for name, records in by_name.items()
+    ]
+
+
+def blocked(record: Record, form: str = "parallel", precision: str = "float32") -> Record:
+    """Return the figures of the blocked reading of a row's record."""
+    return next(
+        score
+        for score in record["scores"]
+        if (score["reading"], score["form"], score["precision"]) == ("blocked", form, precision)
+    )
+
+
+def _line(name: str, records: list[Record], peer: dict[int, float | None]) -> Record:
+    first, scores = records[0], [blocked(record) for record in records]
+    pairs = [(blocked(record)["perplexity"], peer.get(record["seed"])) for record in records]
+    ratios = [ours / theirs for ours, theirs in pairs if ours and theirs]
+
+    def mean(figure: str) -> float | None:
+        values = [score[figure] for score in scores]
+        return None if None in values else statistics.fmean(values)
+
+    return {
+        "model": name,
+        "seeds": [record["seed"] for record in records],
+        "rate": first["rate"],
+        "chunk": scores[0]["chunk"],
+        "perplexities": [score["perplexity"] for score in scores],
+        "perplexity": mean("perplexity"),
+        "interval": scores[0]["interval"],
+        "ratio": statistics.fmean(ratios) if ratios else None,
+        "authors_subset_perplexity": mean("authors_subset_perplexity"),
+        "bits_per_byte": mean("bits_per_byte"),
+        "word_perplexity": mean("word_perplexity"),
+        "merged_share": scores[0]["merged_share"],
+        "merges": scores[0]["merges"],
+        **{
+            key: first["training"][key]
+            for key in ("parameters", "tokens_per_second", "seconds", "peak_bytes")
+        },
+    }

@@ -1,0 +1,98 @@
+"""Records as files, and the page that each kind of them is shown as."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from scannable.viewer._demo_page import demo_page
+from scannable.viewer._json import BYTES, CURE, parsed
+from scannable.viewer._language_page import language_page
+from scannable.viewer._language_table_page import language_table_page
+from scannable.viewer._s5_page import s5_page
+from scannable.viewer._trace_file import KIND
+from scannable.viewer._trace_page import trace_page
+
+FORMAT = 1
+"""Which form of record this is; another number means another form."""
+
+RESULTS = "results.json"
+"""What the record in a folder is called."""
+
+PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "demo": demo_page,
+    "s5": s5_page,
+    "language": language_page,
+    "language-table": language_table_page,
+    # A trace says what its tokens are, and no record is called so.
+    **dict.fromkeys(KIND, trace_page),
+}
+"""The page of each kind of record."""
+
+_FAULTS = (
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    StopIteration,
+    RecursionError,
+)
+
+
+def record_page(record: dict[str, Any]) -> str:
+    """Draw a record, or a trace, as the page of its kind.
+
+    Args:
+        record: What ``demo``, ``s5``, ``language``, ``collect`` or ``trace`` returned, or what a file of theirs holds;
+            its ``kind`` says which, its ``format`` in which form.
+
+    Returns:
+        HTML that needs no other file.
+
+    Raises:
+        TypeError: If it is no dictionary.
+        ValueError: If it is of another kind or format, or does not hold what its kind must.
+    """
+    if not isinstance(record, dict):
+        raise TypeError(f"A record must be a dictionary, got {type(record).__name__}; {CURE}.")
+    kind = record.get("kind")
+    if not isinstance(kind, str) or kind not in PAGES:
+        raise ValueError(f"A record must be of a kind in {list(PAGES)}, got {repr(kind)[:40]}; {CURE}.")
+    if PAGES[kind] is trace_page:
+        return trace_page(record)
+    if record.get("format") != FORMAT:
+        raise ValueError(
+            f"A record must have format {FORMAT}, got {repr(record.get('format'))[:40]}; {CURE}."
+        )
+    try:
+        page = PAGES[kind](record)
+        page.encode()  # JSON can hold half a character, which no file can
+    except _FAULTS as error:
+        raise ValueError(
+            f"A record of kind {kind!r} must hold what scannable writes, got one that cannot be drawn "
+            f"({type(error).__name__}: {str(error)[:80]}); {CURE}."
+        ) from error
+    return page
+
+
+def read_record(path: Path | str) -> dict[str, Any]:
+    """Read a record, or a trace, from a JSON file that anybody may have written, or from the folder that it is in.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is too large, or not JSON; the error names the file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path /= RESULTS
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} must be a JSON file, got none there; give {RESULTS} of a demo or a reproduction, or a trace."
+        )
+    with path.open("rb") as file:
+        content = file.read(BYTES + 1)
+    try:
+        return parsed(content, "record")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

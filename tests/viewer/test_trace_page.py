@@ -145,6 +145,7 @@ def test_tables_tell_all_values(open_page, found):
     tab = open_page(found)
     tab.get_by_text("All nodes as a table").click()
     rows = tab.locator("#nodes-table tbody tr")
+    rows.last.wait_for()
     assert rows.count() == len(found["nodes"])
     number = found["leaves"] + 3
     node = found["nodes"][number]

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from scannable.affine import ROWS
-from scannable.viewer import _family_example as drawn
 from scannable.viewer import scan_page
-from scannable.viewer._family_example import examples, kind, letters
-from scannable.viewer._family_layers import LAYERS
-from scannable.viewer._family_section import RIGHT, family_section
-from scannable.viewer._family_weights import KEYS, fill
-from scannable.viewer._interactive import interactive_page
+from scannable.viewer.family import _example as drawn
+from scannable.viewer.family._example import examples, kind, letters
+from scannable.viewer.family._layers import LAYERS
+from scannable.viewer.family._section import RIGHT, family_section
+from scannable.viewer.family._weights import KEYS, fill
+from scannable.viewer.parts._interactive import interactive_page
 
 KINDS = {
     "identity": {"linear-attention"},
@@ -148,7 +148,7 @@ def test_the_section_is_still_and_leaves_random_numbers_alone(section):
 
 def test_without_scripts_it_is_there_and_fits(browser, section, tmp_path):
     (tmp_path / "page.html").write_text(
-        interactive_page("t", section, styles=["scan", "family"], scripts=[], data={}), encoding="utf-8"
+        interactive_page("t", section, styles=["scan/scan", "family/family"], scripts=[], data={}), encoding="utf-8"
     )
     context = browser.new_context(java_script_enabled=False)
     tab, heard = context.new_page(), []

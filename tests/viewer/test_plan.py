@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from scannable.scans import merges, perfect_trees, reference, scan_calls
-from scannable.viewer._operators import OPERATORS
-from scannable.viewer._plan import LONGEST, Recorder, plan
+from scannable.viewer.scan._operators import OPERATORS
+from scannable.viewer.scan._plan import LONGEST, Recorder, plan
 
 LENGTHS = range(1, LONGEST + 1)
 

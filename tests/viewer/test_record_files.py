@@ -12,7 +12,7 @@ from scannable.training import pretrained
 from scannable.viewer import _json as module
 from scannable.viewer import read_record, record_page
 from scannable.viewer._record import PAGES
-from scannable.viewer._trace_file import KIND
+from scannable.viewer.inside._file import KIND
 from viewer import records
 from viewer.records import COMMITTED, MADE_UP, RESULTS
 from viewer.traces import words

@@ -8,8 +8,8 @@ import torch
 import scannable as sc
 from scannable.cli import main
 from scannable.viewer import scan_page
-from scannable.viewer._interactive import interactive_page
-from scannable.viewer._operators import OPERATORS
+from scannable.viewer.parts._interactive import interactive_page
+from scannable.viewer.scan._operators import OPERATORS
 from viewer.conftest import resize, until, violations
 
 LENGTHS = [1, 2, 7, 8, 32]

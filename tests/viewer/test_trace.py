@@ -17,8 +17,8 @@ from scannable.scans import merges, reference
 from scannable.tasks import WordProblem, WordProblemConfig
 from scannable.training import pretrained
 from scannable.viewer import _json
-from scannable.viewer._trace import trace
-from scannable.viewer._trace_file import LEAVES, check_trace, read_trace
+from scannable.viewer.inside._file import LEAVES, check_trace, read_trace
+from scannable.viewer.inside._trace import trace
 from viewer.traces import breaks, words
 
 VOCABULARY = 11

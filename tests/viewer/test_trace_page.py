@@ -10,8 +10,8 @@ import torch
 
 from scannable import TransformerPSM, TransformerPSMConfig
 from scannable.data import tokenizer
-from scannable.viewer._trace import trace
-from scannable.viewer._trace_page import trace_page
+from scannable.viewer.inside._page import trace_page
+from scannable.viewer.inside._trace import trace
 from viewer.conftest import resize, until, violations
 from viewer.traces import breaks, words
 

@@ -4,7 +4,7 @@ import torch
 
 from scannable.tasks import WordProblem
 from scannable.training import pretrained
-from scannable.viewer._trace import trace
+from scannable.viewer.inside._trace import trace
 
 
 def words(length, model=None, title=""):

@@ -12,7 +12,7 @@ from scannable.experiments._language_table import collect
 from scannable.experiments._s5 import S5Config, products, s5
 from scannable.experiments._stages import Step
 from scannable.experiments._text_recipes import TEXT_RECIPES
-from scannable.viewer._language_lines import LANGUAGE_PEERS, language_table
+from scannable.viewer.reports._language_lines import LANGUAGE_PEERS, language_table
 
 __all__ = [
     "LANGUAGE_PEERS",

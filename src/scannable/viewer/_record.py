@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scannable.viewer._demo_page import demo_page
 from scannable.viewer._json import BYTES, CURE, parsed
-from scannable.viewer._language_page import language_page
-from scannable.viewer._language_table_page import language_table_page
-from scannable.viewer._s5_page import s5_page
-from scannable.viewer._trace_file import KIND
-from scannable.viewer._trace_page import trace_page
+from scannable.viewer.inside._file import KIND
+from scannable.viewer.inside._page import trace_page
+from scannable.viewer.reports._demo import demo_page
+from scannable.viewer.reports._language import language_page
+from scannable.viewer.reports._language_table import language_table_page
+from scannable.viewer.reports._s5 import s5_page
 
 FORMAT = 1
 """Which form of record this is; another number means another form."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from scannable.data import Tokenizer
 from scannable.tasks import WordProblem
 from scannable.viewer._record import read_record, record_page
-from scannable.viewer._scan_page import scan_page
-from scannable.viewer._trace import trace
+from scannable.viewer.inside._trace import trace
+from scannable.viewer.scan._page import scan_page
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

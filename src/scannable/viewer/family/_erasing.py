@@ -5,7 +5,7 @@ import math
 import torch
 
 from scannable import affine
-from scannable.viewer._family_weights import (
+from scannable.viewer.family._weights import (
     FADE,
     FAR,
     KEYS,

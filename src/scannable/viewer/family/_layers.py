@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 
 from scannable import affine
-from scannable.viewer._family_erasing import deltanet, deltaproduct, gated_deltanet, kda
-from scannable.viewer._family_weights import (
+from scannable.viewer.family._erasing import deltanet, deltaproduct, gated_deltanet, kda
+from scannable.viewer.family._weights import (
     CHANNELS,
     FAR,
     GATE,

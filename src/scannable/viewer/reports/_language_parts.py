@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from shlex import quote
 from typing import Any
 
-from scannable.viewer._figure import Line, Point
-from scannable.viewer._page import figure, table
-from scannable.viewer._scale import Axis, around
-from scannable.viewer._written import Number, fixed, minutes, written
+from scannable.viewer.parts._figure import Line, Point
+from scannable.viewer.parts._page import figure, table
+from scannable.viewer.parts._scale import Axis, around
+from scannable.viewer.parts._written import Number, fixed, minutes, written
 
 Record = dict[str, Any]
 

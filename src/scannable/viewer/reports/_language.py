@@ -1,8 +1,10 @@
 """The page of ``scannable reproduce language``: one model, from its record."""
 
-from scannable.viewer._figure import Line
-from scannable.viewer._language_lines import blocked
-from scannable.viewer._language_parts import (
+from scannable.viewer.parts._figure import Line
+from scannable.viewer.parts._page import heading, page, pair, table, tiles, top
+from scannable.viewer.parts._written import between, fixed, minutes, written
+from scannable.viewer.reports._language_lines import blocked
+from scannable.viewer.reports._language_parts import (
     COST,
     Record,
     by_place,
@@ -15,9 +17,7 @@ from scannable.viewer._language_parts import (
     steps,
     streams,
 )
-from scannable.viewer._origin import origin
-from scannable.viewer._page import heading, page, pair, table, tiles, top
-from scannable.viewer._written import between, fixed, minutes, written
+from scannable.viewer.reports._origin import origin
 
 
 def language_page(record: Record) -> str:

@@ -5,8 +5,8 @@ from html import escape
 
 from torch import Tensor
 
-from scannable.viewer._family_example import Example
-from scannable.viewer._family_weights import STORY
+from scannable.viewer.family._example import Example
+from scannable.viewer.family._weights import STORY
 
 CELL, APART, FRAME, LEFT = 11, 4, 69, 64
 """The side of a cell, what is between letters and normaliser, the width of a frame, and that of the names beside."""

@@ -3,11 +3,11 @@
 from shlex import quote
 from typing import Any
 
-from scannable.viewer._figure import TONES, Line
-from scannable.viewer._origin import origin
-from scannable.viewer._page import Cell, figure, heading, page, pair, table, tiles, top
-from scannable.viewer._scale import Axis
-from scannable.viewer._written import fixed, minutes, written
+from scannable.viewer.parts._figure import TONES, Line
+from scannable.viewer.parts._page import Cell, figure, heading, page, pair, table, tiles, top
+from scannable.viewer.parts._scale import Axis
+from scannable.viewer.parts._written import fixed, minutes, written
+from scannable.viewer.reports._origin import origin
 
 Record = dict[str, Any]
 

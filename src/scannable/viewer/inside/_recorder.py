@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from scannable.models import PrefixScannable
 from scannable.modules import Inference
 from scannable.scans import State
-from scannable.viewer._trace_attention import attention
-from scannable.viewer._trace_decode import digits
+from scannable.viewer.inside._attention import attention
+from scannable.viewer.inside._decode import digits
 
 Node = dict[str, Any]
 """A state as the trace tells it."""

@@ -1,11 +1,11 @@
 """The page of the demo, from ``results.json``."""
 
-from scannable.viewer._demo_evidence import NAMES, SHORT, Record, duality, training
-from scannable.viewer._figure import Line
-from scannable.viewer._origin import origin
-from scannable.viewer._page import figure, heading, page, pair, table, tiles, top
-from scannable.viewer._scale import Axis
-from scannable.viewer._written import minutes, short, written
+from scannable.viewer.parts._figure import Line
+from scannable.viewer.parts._page import figure, heading, page, pair, table, tiles, top
+from scannable.viewer.parts._scale import Axis
+from scannable.viewer.parts._written import minutes, short, written
+from scannable.viewer.reports._demo_evidence import NAMES, SHORT, Record, duality, training
+from scannable.viewer.reports._origin import origin
 
 COMMANDS = """make demo                  # or: scannable demo
 scannable evaluate demo/psm --form streaming

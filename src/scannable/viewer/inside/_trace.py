@@ -13,9 +13,9 @@ from scannable.models import PrefixScannable
 from scannable.modules import Codebook
 from scannable.scans import State
 from scannable.tasks import WordProblem
-from scannable.viewer._trace_decode import codes, digits, elements, lens, likeliest
-from scannable.viewer._trace_file import FORMAT, LEAVES
-from scannable.viewer._trace_recorder import Node, Recorder
+from scannable.viewer.inside._decode import codes, digits, elements, lens, likeliest
+from scannable.viewer.inside._file import FORMAT, LEAVES
+from scannable.viewer.inside._recorder import Node, Recorder
 
 PIECE = 256
 """Tokens, or states, whose logits are in memory together."""

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from scannable.viewer._figure import Line, Point, chart, standalone
-from scannable.viewer._scale import Axis
+from scannable.viewer.parts._figure import Line, Point, chart, standalone
+from scannable.viewer.parts._scale import Axis
 
 OTHERS = {"transformer-psm": ("Transformer-PSM", 1), "decoder": ("attention", 2)}
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scannable.viewer._page import folded, heading, listing, table
+from scannable.viewer.parts._page import folded, heading, listing, table
 
 PAPER = "The model is that of Yau et al., Sequential-Parallel Duality in Prefix-Scannable Models, arXiv 2506.10918."
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from scannable.viewer._page import STYLE, page
+from scannable.viewer.parts._page import STYLE, page
 
 
 def interactive_page(
@@ -16,18 +16,18 @@ def interactive_page(
     Args:
         title: The page's title.
         parts: HTML for its body.
-        styles: Its own sheets, ``NAME.css``; those of all pages come before.
-        scripts: Its own scripts, ``NAME.js``, which become one, in this order; that of all such pages comes before.
+        styles: Its own sheets, ``FOLDER/NAME.css``; after those of all pages.
+        scripts: Its own scripts, ``FOLDER/NAME.js``, which become one, in this order; after that of all such pages.
         data: What the script finds as JSON in the element ``data``.
     """
     # In JSON "<" occurs in strings only, so an escape can take its place and nothing can end the element.
     content = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    code = "\n".join(_file(f"{name}.js") for name in ("base", *scripts))
+    code = "\n".join(_file(f"{name}.js") for name in ("parts/base", *scripts))
     return page(
         title,
         *parts,
         f'<script type="application/json" id="data">{content}</script>',
-        style=STYLE + "".join(_file(f"{name}.css") for name in ("interactive", *styles)),
+        style=STYLE + "".join(_file(f"{name}.css") for name in ("parts/interactive", *styles)),
         script=f'"use strict";\n{{\n{code}}}\n',  # in a block, names are the page's own and not the window's
     )
 

@@ -6,12 +6,12 @@ from hashlib import sha256
 from html import escape
 from importlib import resources
 
-from scannable.viewer._figure import STYLE as CHARTS
-from scannable.viewer._figure import Line, chart
-from scannable.viewer._scale import Axis
-from scannable.viewer._written import Number
+from scannable.viewer.parts._figure import STYLE as CHARTS
+from scannable.viewer.parts._figure import Line, chart
+from scannable.viewer.parts._scale import Axis
+from scannable.viewer.parts._written import Number
 
-STYLE = CHARTS + (resources.files("scannable.viewer") / "page.css").read_text(encoding="utf-8")
+STYLE = CHARTS + (resources.files("scannable.viewer.parts") / "page.css").read_text(encoding="utf-8")
 
 Cell = str | tuple[str, str]
 """The text of a cell; or its text and its class, ``good`` or ``bad``."""

@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from html import escape
 
-from scannable.viewer._family_section import family_section
-from scannable.viewer._interactive import interactive_page
-from scannable.viewer._operators import OPERATORS
-from scannable.viewer._page import card
-from scannable.viewer._plan import LONGEST, plan
+from scannable.viewer.family._section import family_section
+from scannable.viewer.parts._interactive import interactive_page
+from scannable.viewer.parts._page import card
+from scannable.viewer.scan._operators import OPERATORS
+from scannable.viewer.scan._plan import LONGEST, plan
 
 _FORMS = {"both": "side by side", "parallel": "parallel", "streaming": "streaming"}
 _SPEEDS = {"1": "normal speed", "0.4": "faster", "0.15": "fast", "2": "slow"}
@@ -29,8 +29,8 @@ def scan_page() -> str:
         *_top(),
         f"<div>{_settings()}{_transport()}{_panels()}{_prefixes()}</div>",
         family_section(),
-        styles=("scan", "family"),
-        scripts=("scan-plan", "scan-tree", "scan-counter", "scan-tell", "scan"),
+        styles=("scan/scan", "family/family"),
+        scripts=("scan/plan", "scan/tree", "scan/counter", "scan/tell", "scan/scan"),
         data={"plan": asdict(plan()), "operators": [asdict(operator) for operator in OPERATORS]},
     )
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from scannable.affine import Elementwise, Row, family, lifted
 from scannable.scans import scan
-from scannable.viewer._family_layers import LAYERS
-from scannable.viewer._family_weights import STORY, Setting
+from scannable.viewer.family._layers import LAYERS
+from scannable.viewer.family._weights import STORY, Setting
 
 KINDS = ("identity", "scalar", "diagonal", "projector", "dense")
 """What an element can be, the special before the general."""

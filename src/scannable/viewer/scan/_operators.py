@@ -1,4 +1,4 @@
-"""The operators that the page of the scan offers, and its first leaves; their arithmetic is in ``scan-plan.js``."""
+"""The operators that the page of the scan offers, and its first leaves; their arithmetic is in ``plan.js``."""
 
 import string
 from dataclasses import dataclass

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from scannable.viewer._interactive import interactive_page
 from scannable.viewer._json import BYTES
-from scannable.viewer._page import card
-from scannable.viewer._trace_file import FORMAT, KIND, LEAVES, SCHEMA, check_trace
+from scannable.viewer.inside._file import FORMAT, KIND, LEAVES, SCHEMA, check_trace
+from scannable.viewer.parts._interactive import interactive_page
+from scannable.viewer.parts._page import card
 
 _MOVES = (
     ("whole", "all", "Show the whole tree"),
@@ -44,15 +44,15 @@ def trace_page(trace: dict[str, Any]) -> str:
         ),
         _table("nodes-table", "All nodes as a table"),
         _table("tokens-table", "All tokens as a table"),
-        styles=("trace",),
+        styles=("inside/trace",),
         scripts=(
-            "trace-file",
-            "trace-values",
-            "trace-colour",
-            "trace-draw",
-            "trace-tell",
-            "trace-save",
-            "trace",
+            "inside/file",
+            "inside/values",
+            "inside/colour",
+            "inside/draw",
+            "inside/tell",
+            "inside/save",
+            "inside/trace",
         ),
         data={"trace": check_trace(trace), "schema": SCHEMA, "limits": limits},
     )

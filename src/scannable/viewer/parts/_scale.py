@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scannable.viewer._written import Number, Unit, written
+from scannable.viewer.parts._written import Number, Unit, written
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ from unicodedata import lookup
 
 from torch import Tensor
 
-from scannable.viewer._family_drawing import LETTERS, empty, film, glyph, vector
-from scannable.viewer._family_example import KINDS, Example, examples
-from scannable.viewer._family_weights import KEEP, KEYS, STORY
+from scannable.viewer.family._drawing import LETTERS, empty, film, glyph, vector
+from scannable.viewer.family._example import KINDS, Example, examples
+from scannable.viewer.family._weights import KEEP, KEYS, STORY
 
 RIGHT = {write[1]: write[0] for write in STORY if write}
 """What a memory without fault answers to each key."""

@@ -7,10 +7,10 @@ from importlib import resources
 from textwrap import wrap
 from typing import Literal
 
-from scannable.viewer._scale import Axis, Scale
-from scannable.viewer._written import Number, written
+from scannable.viewer.parts._scale import Axis, Scale
+from scannable.viewer.parts._written import Number, written
 
-STYLE = (resources.files("scannable.viewer") / "chart.css").read_text(encoding="utf-8")
+STYLE = (resources.files("scannable.viewer.parts") / "chart.css").read_text(encoding="utf-8")
 """The colours and strokes of charts, light and dark."""
 
 WIDTH, HEIGHT = 480, 290

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from scannable.viewer._figure import TONES, Line, Point
-from scannable.viewer._language_lines import blocked
-from scannable.viewer._language_parts import Record, by_place, by_step, places, steps
-from scannable.viewer._page import figure
-from scannable.viewer._scale import Axis, around
+from scannable.viewer.parts._figure import TONES, Line, Point
+from scannable.viewer.parts._page import figure
+from scannable.viewer.parts._scale import Axis, around
+from scannable.viewer.reports._language_lines import blocked
+from scannable.viewer.reports._language_parts import Record, by_place, by_step, places, steps
 
 GREY = TONES
 

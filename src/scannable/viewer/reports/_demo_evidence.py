@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from scannable.viewer._figure import Line
-from scannable.viewer._page import Cell, figure, heading, pair, table
-from scannable.viewer._scale import Axis
-from scannable.viewer._written import minutes, short
+from scannable.viewer.parts._figure import Line
+from scannable.viewer.parts._page import Cell, figure, heading, pair, table
+from scannable.viewer.parts._scale import Axis
+from scannable.viewer.parts._written import minutes, short
 
 Record = dict[str, Any]
 

@@ -1,11 +1,11 @@
 """The page of the table of language models, from what ``scannable reproduce language --collect`` put together."""
 
-from scannable.viewer._language_charts import against_share, curves
-from scannable.viewer._language_lines import LANGUAGE_PEERS, blocked, language_table
-from scannable.viewer._language_parts import COST, Record, command, cost, rates, streams
-from scannable.viewer._origin import origin
-from scannable.viewer._page import heading, page, pair, table, tiles, top
-from scannable.viewer._written import between, fixed, written
+from scannable.viewer.parts._page import heading, page, pair, table, tiles, top
+from scannable.viewer.parts._written import between, fixed, written
+from scannable.viewer.reports._language_charts import against_share, curves
+from scannable.viewer.reports._language_lines import LANGUAGE_PEERS, blocked, language_table
+from scannable.viewer.reports._language_parts import COST, Record, command, cost, rates, streams
+from scannable.viewer.reports._origin import origin
 
 QUALITY = [
     "model",

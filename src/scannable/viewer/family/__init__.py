@@ -1,0 +1,1 @@
+"""The affine rows as drawings, on a small memory task."""

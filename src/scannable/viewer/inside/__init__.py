@@ -1,0 +1,1 @@
+"""A run from the inside: the trace of its own scan, and the page of it."""

@@ -1,0 +1,1 @@
+"""The pages of records: demo, reproductions, and the figure of the family."""

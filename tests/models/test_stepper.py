@@ -10,9 +10,9 @@ from scannable import AffineLanguageModel, AffineLanguageModelConfig
 from scannable.models._stepper import ValueStepper, stepper
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
-from scannable.models._stepper_recipe import Recipe
 from scannable.models._stepper_slots import SlotStack
-from scannable.modules._slots import blocks, fused, matmul, products
+from scannable.models._stepper_work import TORCH
+from scannable.modules._rotary import angles
 
 LENGTH = 38
 """Nine chunks and a half: carries of every depth up to three, with and without a root above."""
@@ -157,10 +157,9 @@ def test_merges_are_those_of_the_counter(monkeypatch):
     assert sum(counts) == sum(counts[3::4])
 
 
-@pytest.mark.parametrize("attention", ["fused", "products", "blocks", "matmul"])
-def test_hidden_slots_count_for_nothing(attention):
+def test_hidden_slots_count_for_nothing():
     model, tokens = psm(positions="rotary"), draw(1, 30)
-    reader, clean = (stepper(model, model.start(1), recipe=Recipe(attention=attention)) for _ in range(2))
+    reader, clean = (stepper(model, model.start(1)) for _ in range(2))
     for place, token in enumerate(tokens.T):
         hidden = reader.slots.bias.isinf()
         assert hidden.sum() == 4 - place % 4 + (4 if place < 4 else 0)
@@ -202,27 +201,9 @@ def agree(reader, stream, logits):
     assert close(*logits, 1e-12)
 
 
-@pytest.mark.parametrize("attention", [products, blocks, matmul])
-def test_all_attentions_read_the_same(attention):
-    q, keys, values = (torch.randn(2, 3, n, 4, dtype=torch.float64) for n in (1, 384, 384))
-    bias = torch.zeros(384, dtype=torch.float64)
-    bias[2:4] = bias[128:256] = -torch.inf
-    for mask in (None, bias):
-        assert close(attention(q, keys, values, mask), fused(q, keys, values, mask), 1e-12)
-    assert attention(q.bfloat16(), keys.bfloat16(), values.bfloat16(), None).dtype == torch.bfloat16
-
-
-@pytest.mark.parametrize("linear", ["addmm", "mm"])
-@pytest.mark.parametrize("head", ["columns", "rows"])
-def test_all_recipes_say_the_same(linear, head, device):
-    for attention in ("fused", "products", "blocks", "matmul"):
-        recipe = Recipe(linear=linear, attention=attention, head=head)
-        agrees(psm(positions="rotary"), device, batch=2, start=3, length=13, recipe=recipe)
-
-
 def test_without_a_mask_all_places_are_read():
     stack, head = decoder(positions="none").stack, torch.eye(16, dtype=torch.float64)
-    slots, x = SlotStack(stack, 1, 3, masked=False), torch.randn(1, 3, 16, dtype=torch.float64)
+    slots, x = SlotStack(stack, 1, 3, full=True), torch.randn(1, 3, 16, dtype=torch.float64)
     _, cache = stack.extend((0, ()), x[:, :2])
     slots.load(cache)
     assert close(slots.step(x[:, 2], head), stack(x)[:, 2], 1e-12)
@@ -295,11 +276,29 @@ def test_a_graph_gives_logits_that_the_next_step_leaves_alone():
 @pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("splits", [1, 3])
-def test_kernels_say_what_torch_says(batch, splits):
+def test_kernels_say_what_torch_says(batch):
     pytest.importorskip("triton")
     for positions in ("rotary", "slot"):
-        recipe = Recipe(linear="kernel", attention="kernel", splits=splits)
-        agrees(psm(positions=positions).float(), "cuda", batch=batch, tolerance=1e-4, recipe=recipe)
-    recipe = Recipe(linear="kernel", attention="kernel", splits=splits)
-    agrees(decoder(window=5).float(), "cuda", batch=batch, tolerance=1e-4, recipe=recipe)
+        model = psm(positions=positions).float()
+        reader = agrees(model, "cuda", batch=batch, tolerance=1e-4)
+        assert reader.slots.work.attend is not TORCH.attend
+        agrees(model, "cuda", batch=batch, tolerance=1e-4, compile=True)
+    agrees(decoder(window=5).float(), "cuda", batch=batch, tolerance=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("parts", [1, 3, 4])
+def test_attention_in_parts_reads_what_torch_reads(parts, ordered):
+    pytest.importorskip("triton")
+    from scannable.models._stepper_kernels import Attend
+
+    kept, qkv = torch.randn(2, 3, 4, 300, 16, device="cuda"), torch.randn(3, 192, device="cuda")
+    place, bias = torch.tensor([170], device="cuda"), torch.zeros(300, device="cuda")
+    bias[7:40] = -torch.inf
+    if ordered:
+        bias[171:] = -torch.inf
+    rotation, other = angles(place, 16, torch.float32), kept.clone()
+    found = Attend(parts)(qkv, kept, rotation, place, bias, ordered=ordered)
+    assert close(found, TORCH.attend(qkv, other, rotation, place, bias, ordered=ordered), 1e-5)
+    assert close(kept, other, 1e-6)

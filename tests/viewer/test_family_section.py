@@ -148,7 +148,8 @@ def test_the_section_is_still_and_leaves_random_numbers_alone(section):
 
 def test_without_scripts_it_is_there_and_fits(browser, section, tmp_path):
     (tmp_path / "page.html").write_text(
-        interactive_page("t", section, styles=["scan/scan", "family/family"], scripts=[], data={}), encoding="utf-8"
+        interactive_page("t", section, styles=["scan/scan", "family/family"], scripts=[], data={}),
+        encoding="utf-8",
     )
     context = browser.new_context(java_script_enabled=False)
     tab, heard = context.new_page(), []

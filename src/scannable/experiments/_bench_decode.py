@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from scannable.experiments._bench_decode_peer import FullStepper, fastest, timed
+from scannable.experiments._bench_decode_peer import FullStepper, fastest_attention, timed
 from scannable.experiments._latency import latencies, summary
 from scannable.experiments._measure import environment
 from scannable.models import (
@@ -161,7 +161,7 @@ class _Bench:
             self._verify_full(model, batch)
             for context in self.config.contexts:
                 self.say(f"{name}, batch {batch}, context {context:,}: attention")
-                found = fastest(model.stack, batch, context, self.device, compile=self.config.compile)
+                found = fastest_attention(model.stack, batch, context, self.device)
                 self.say(f"{name}, batch {batch}, context {context:,}")
                 begun = time.perf_counter()
                 reader = FullStepper(

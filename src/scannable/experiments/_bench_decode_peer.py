@@ -14,8 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
-from scannable.models._stepper_recipe import ATTENTION, Recipe
-from scannable.models._stepper_slots import DEFAULT, SlotStack
+from scannable.models._stepper_slots import SlotStack
+from scannable.models._stepper_work import TORCH, Work, fastest
 from scannable.models._stream import Stream
 from scannable.modules import Transformer
 
@@ -32,66 +32,60 @@ class Choice:
     seconds: dict[str, float]
     """What each that works here took for all layers."""
 
-    def recipe(self, recipe: Recipe) -> Recipe:
-        """Return a recipe with this attention; only with a kernel of ours may a step stay as it is."""
-        kind = _KINDS[self.name].recipe
-        compiled = recipe.compiled or kind.attention != "kernel"
-        return replace(recipe, attention=kind.attention, splits=kind.splits, compiled=compiled)
+    def work(self, work: Work) -> Work:
+        """Return a way to work with this attention."""
+        return _WAYS[self.name].work(work)
 
     def chosen(self) -> AbstractContextManager[Any]:
         """Let torch use no other kernel than the chosen one."""
-        return _KINDS[self.name].chosen()
+        return _WAYS[self.name].chosen()
 
 
-@dataclass(frozen=True)
-class _Kind:
-    recipe: Recipe
+@dataclass(frozen=True, kw_only=True)
+class _Way:
     backend: SDPBackend | None = None
-    compile: bool = False
+    """Which of torch's kernels; ours if left out."""
+    parts: int = 1
 
     def chosen(self) -> AbstractContextManager[Any]:
         return nullcontext() if self.backend is None else sdpa_kernel(self.backend)
 
-    def reader(self, slots: SlotStack) -> Callable[[], object]:
-        """Return what reads all slots of all layers; a kernel of ours also writes one."""
-        q = slots.kept[0][0, :, :, :1].clone()
-        if self.recipe.attention == "kernel":
-            attend, qkv = self.recipe.attend(), q.flatten(1).repeat(1, 3)
-            return lambda: [attend(qkv, kept, None, slots.position, None) for kept in slots.kept]
-        read = ATTENTION[self.recipe.attention]
-        read = torch.compile(read, dynamic=False) if self.compile else read
-        return lambda: [read(q, kept[0], kept[1], None) for kept in slots.kept]
+    def work(self, work: Work) -> Work:
+        if self.backend is not None:
+            return replace(work, attend=TORCH.attend, compiled=True)
+        from scannable.models._stepper_kernels import Attend  # needs triton
+
+        return replace(work, attend=Attend(self.parts))
 
 
-_FUSED = Recipe(attention="fused")
-_KINDS = {
-    "flash": _Kind(_FUSED, SDPBackend.FLASH_ATTENTION),
-    "cudnn": _Kind(_FUSED, SDPBackend.CUDNN_ATTENTION),
-    "efficient": _Kind(_FUSED, SDPBackend.EFFICIENT_ATTENTION),
-    "matmul": _Kind(Recipe(attention="matmul")),
-    "products": _Kind(Recipe(attention="products"), compile=True),
-    "blocks": _Kind(Recipe(attention="blocks"), compile=True),
-    "flex": _Kind(Recipe(attention="flex"), compile=True),
-    **{f"kernel, {n} parts": _Kind(Recipe(attention="kernel", splits=n)) for n in (1, 4, 16, 32, 64)},
+_WAYS = {
+    "flash": _Way(backend=SDPBackend.FLASH_ATTENTION),
+    "cudnn": _Way(backend=SDPBackend.CUDNN_ATTENTION),
+    "efficient": _Way(backend=SDPBackend.EFFICIENT_ATTENTION),
+    "math": _Way(backend=SDPBackend.MATH),
+    **{f"kernel, {n} parts": _Way(parts=n) for n in (4, 16, 64)},
 }
 
 
-def fastest(stack: Transformer, batch: int, context: int, device: torch.device, *, compile: bool) -> Choice:
+def fastest_attention(stack: Transformer, batch: int, context: int, device: torch.device) -> Choice:
     """Time every attention of one slot over so many, in all layers, and choose."""
-    slots = SlotStack(stack, batch, context, masked=False, ring=False)
+    slots = SlotStack(stack, batch, context, ring=False, full=True)
     seconds = {}
-    for name, kind in _KINDS.items():
-        if compile or not kind.compile:
-            seconds |= _tried(name, kind, slots, device)
+    for name, way in _WAYS.items():
+        seconds |= _tried(name, way, slots, device)
     return Choice(name=min(seconds, key=lambda name: seconds[name]), seconds=seconds)
 
 
-def _tried(name: str, kind: _Kind, slots: SlotStack, device: torch.device) -> dict[str, float]:
+def _tried(name: str, way: _Way, slots: SlotStack, device: torch.device) -> dict[str, float]:
     """Return what one attention takes, or nothing if it does not work here."""
-    with warnings.catch_warnings(), kind.chosen(), torch.no_grad():
+    qkv = slots.kept[0][0, :, :, 0].flatten(1).repeat(1, 3)
+    with warnings.catch_warnings(), way.chosen(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
-            run = Programs(device, graphs=device.type == "cuda").make(kind.reader(slots))
+            attend = way.work(slots.work).attend
+            run = Programs(device, graphs=device.type == "cuda").make(
+                lambda: [attend(qkv, kept, None, slots.position, None, ordered=False) for kept in slots.kept]
+            )
             return {name: timed(run, device)}
         except (RuntimeError, ImportError):
             return {}
@@ -106,10 +100,9 @@ class FullStepper(InPlace):
         model: The decoder.
         batch: Texts side by side.
         context: Slots, the one of the step counted.
-        choice: The attention; torch's default if None.
+        choice: The attention; as in other steppers if None.
         programs: What captures graphs.
-        recipe: How all else is worked out.
-        compile: Whether steps are compiled.
+        compile: Whether steps are compiled, if there is anything to fuse.
     """
 
     def __init__(
@@ -119,17 +112,17 @@ class FullStepper(InPlace):
         context: int,
         choice: Choice | None,
         programs: Programs,
-        recipe: Recipe = DEFAULT,
         *,
         compile: bool,
     ) -> None:
         super().__init__(model, model.start(batch), programs)
-        recipe = recipe if choice is None else choice.recipe(recipe)
-        self.slots = SlotStack(model.stack, batch, context, recipe, masked=False, ring=False)
+        work = fastest(model.stack, batch)
+        work = work if choice is None else choice.work(work)
+        self.slots = SlotStack(model.stack, batch, context, ring=False, full=True, work=work)
         for kept in self.slots.kept:
             kept.normal_()
         with nullcontext() if choice is None else choice.chosen():
-            self.run = programs.make(self.read, recipe, compile=compile)
+            self.run = programs.make(self.read, compile=compile and work.compiled)
 
     def read(self) -> Tensor:
         return self.slots.step(self.model.embed(self.token[:, None])[:, 0], self.model.head._weight())

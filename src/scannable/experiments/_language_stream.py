@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from scannable.data import Text
-from scannable.experiments._bench_decode_peer import FullStepper, fastest
+from scannable.experiments._bench_decode_peer import FullStepper, fastest_attention
 from scannable.experiments._latency import ENDS, latencies, summary
 from scannable.models import Decoder
 from scannable.models._stepper import stepper
@@ -49,5 +49,5 @@ def _stepper(model: Any, ids: torch.Tensor) -> Stepper:
 
 def _full(model: Any, slots: int, device: torch.device) -> Stepper:
     cuda = device.type == "cuda"
-    choice = fastest(model.stack, 1, slots, device, compile=cuda)
+    choice = fastest_attention(model.stack, 1, slots, device)
     return FullStepper(model, 1, slots, choice, Programs(device, graphs=cuda), compile=cuda)

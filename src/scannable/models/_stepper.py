@@ -10,8 +10,6 @@ from scannable.affine import RowState
 from scannable.models._stepper_base import Stepper
 from scannable.models._stepper_chunks import ChunkStepper
 from scannable.models._stepper_graph import Programs
-from scannable.models._stepper_recipe import Recipe
-from scannable.models._stepper_slots import DEFAULT
 from scannable.models._stepper_states import StateStepper
 from scannable.models._stepper_window import WindowStepper
 from scannable.models._stream import Stream
@@ -40,9 +38,7 @@ class ValueStepper(Stepper):
         return self._stream
 
 
-def stepper(
-    model: Any, stream: Any, *, graphs: bool | None = None, compile: bool = False, recipe: Recipe = DEFAULT
-) -> Stepper:
+def stepper(model: Any, stream: Any, *, graphs: bool | None = None, compile: bool = False) -> Stepper:
     """Read on from a stream in place; the stream itself stays as it is.
 
     A Transformer-PSM, a decoder with a window and an affine model need memory once, and no more however long the text
@@ -54,7 +50,6 @@ def stepper(
         stream: What it read so far.
         graphs: Capture the work of a step in CUDA graphs; left out: on a CUDA device.
         compile: Fuse it with ``torch.compile`` first, which takes about a minute and repays after many tokens.
-        recipe: How a step through a stack of attention is worked out.
 
     Raises:
         ValueError: If the stream is another model's, or graphs are asked for where there are none.
@@ -64,7 +59,7 @@ def stepper(
         return ValueStepper(model, stream)
     device = next(model.parameters()).device
     graphs = device.type == "cuda" if graphs is None else graphs
-    return make(model, stream, Programs(device, graphs=graphs), recipe, compile=compile)
+    return make(model, stream, Programs(device, graphs=graphs), compile=compile)
 
 
 def _kind(model: Any, stream: Any) -> Any:

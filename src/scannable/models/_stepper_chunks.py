@@ -8,7 +8,6 @@ from torch import Tensor
 
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
-from scannable.models._stepper_recipe import Recipe
 from scannable.models._stepper_slots import SlotStack
 from scannable.models._stream import Stream
 from scannable.scans import Counter
@@ -23,12 +22,10 @@ class ChunkStepper(InPlace):
     value form.
     """
 
-    def __init__(
-        self, model: Any, stream: Stream, programs: Programs, recipe: Recipe, *, compile: bool
-    ) -> None:
+    def __init__(self, model: Any, stream: Stream, programs: Programs, *, compile: bool) -> None:
         super().__init__(model, stream, programs)
         chunk, prefix = model.chunk, model.inference.prefix_slots
-        self.slots = SlotStack(model.inference.stack, stream.batch, prefix + chunk, recipe, ring=False)
+        self.slots = SlotStack(model.inference.stack, stream.batch, prefix + chunk, ring=False)
         self.ids = model._blank(stream.batch)
         self.start = torch.zeros(1, dtype=torch.long, device=programs.device)
         """Where the chunk begins in the text, if anything depends on it."""
@@ -39,11 +36,12 @@ class ChunkStepper(InPlace):
         self.roots: list[Tensor] = []
         self.folds: list[Tensor] = []
         self.run = programs.make(
-            self.read, recipe, prepare=lambda: self.slots.load((prefix, ())), compile=compile
+            self.read,
+            prepare=lambda: self.slots.load((prefix, ())),
+            compile=compile and self.slots.work.compiled,
         )
         self.encode, self.merge, self.open = (
-            programs.make(work, compile=compile and recipe.ends)
-            for work in (self._encode, self._merge, self._open)
+            programs.make(work, compile=compile) for work in (self._encode, self._merge, self._open)
         )
         self.load(stream)
 

@@ -5,8 +5,6 @@ from typing import Any
 
 import torch
 
-from scannable.models._stepper_recipe import Recipe
-
 WARM_UP = 3
 """Calls before a capture, in which libraries and compilers set up what they cannot set up in it."""
 
@@ -31,7 +29,6 @@ class Programs:
     def make(
         self,
         function: Callable[[], Any],
-        recipe: Recipe | None = None,
         *,
         prepare: Callable[[], Any] = lambda: None,
         compile: bool = False,
@@ -40,13 +37,11 @@ class Programs:
 
         Args:
             function: What it does.
-            recipe: Which options the compiler is given; none if left out.
             prepare: Called before each run that only warms up.
             compile: Whether ``torch.compile`` fuses it first.
         """
-        if compile and (recipe is None or recipe.compiled):
-            options = None if recipe is None else dict(recipe.options)
-            function = torch.compile(function, fullgraph=True, dynamic=False, options=options or None)
+        if compile:
+            function = torch.compile(function, fullgraph=True, dynamic=False)
         if not self.graphs:
             return function
         with torch.cuda.device(self.device):

@@ -1,137 +1,54 @@
 # ruff: noqa: ANN001, ANN202  (what a kernel takes is the compiler's business)
-"""Kernels for one token: maps with all that is around them, and attention that also rotates and writes its slot.
+"""Kernels for one token: a map with all that is around it, and attention that also rotates and writes its slot.
 
 At one token a step is a chain of some sixty kernels that wait for one another, not a matter of arithmetic: so each does
 as much as it can without waiting for others, and asks for its weights before it looks at what it is given.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton  # pyrefly: ignore[missing-import]
 import triton.language as tl  # pyrefly: ignore[missing-import]
 from torch import Tensor, nn
 
-GPU = torch.cuda.is_available()
+PROGRAMS = 264
+"""How many a map is broken into at least: two for each multiprocessor of an H200."""
+WEIGHTS = 8192
+"""How many a program holds at most."""
+SLOTS = 128
+"""How many are read together."""
 
 
-def _configs(names: tuple[str, ...], choices: list[tuple[int, ...]]) -> list[Any]:
-    """Return what is tried on a GPU; where kernels are interpreted, there is no choice."""
-    return [
-        triton.Config(
-            dict(zip(names, sizes, strict=False)),
-            num_warps=sizes[len(names)],
-            num_stages=sizes[len(names) + 1],
-        )
-        for sizes in (choices if GPU else choices[:1])
-    ]
-
-
-@triton.jit
-def _finish(y, bias, add, columns, inside, at, BIAS: tl.constexpr, GELU: tl.constexpr, ADD: tl.constexpr):
-    if BIAS:
-        y += tl.load(bias + columns, mask=columns < inside, other=0.0).to(tl.float32)
-    if GELU:
-        y *= tl.sigmoid(1.5957691216057308 * (y + 0.044715 * y * y * y))
-    if ADD:
-        y += tl.load(add + at, mask=columns < inside, other=0.0).to(tl.float32)
-    return y
-
-
-@triton.autotune(
-    _configs(
-        ("BLOCK_N",),
-        [
-            (4, 4, 1),
-            (1, 2, 1),
-            (1, 4, 1),
-            (2, 2, 1),
-            (2, 4, 1),
-            (2, 8, 1),
-            (4, 8, 1),
-            (8, 4, 1),
-            (8, 8, 1),
-            (16, 8, 1),
-        ],
-    ),
-    key=["N", "K", "NORM"],
-)
 @triton.jit
 def _row(
-    x, gain, shift, weight, bias, add, out, eps, N,
-    K: tl.constexpr, WIDE: tl.constexpr, NORM: tl.constexpr, BIAS: tl.constexpr, GELU: tl.constexpr,
-    ADD: tl.constexpr, BLOCK_N: tl.constexpr,
+    x, gain, shift, weight, bias, add, out, N,
+    K: tl.constexpr, WIDE: tl.constexpr, EPS: tl.constexpr, NORM: tl.constexpr, BIAS: tl.constexpr, GELU: tl.constexpr,
+    ADD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Map one row; ``WIDE`` is the power of two that holds ``K``."""
-    columns = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
+    columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inner = tl.arange(0, WIDE)
-    real = inner < K
+    real, inside = inner < K, columns < N
     w = tl.load(
         weight + columns[:, None].to(tl.int64) * K + inner[None, :],
-        mask=(columns < N)[:, None] & real[None, :],
+        mask=inside[:, None] & real[None, :],
         other=0.0,
     )
     row = tl.load(x + inner, mask=real, other=0.0).to(tl.float32)
     if NORM:
         row = tl.where(real, row - tl.sum(row, 0) / K, 0.0)
-        row *= tl.rsqrt(tl.sum(row * row, 0) / K + eps)
+        row *= tl.rsqrt(tl.sum(row * row, 0) / K + EPS)
         row = row * tl.load(gain + inner, mask=real, other=0.0).to(tl.float32)
         row += tl.load(shift + inner, mask=real, other=0.0).to(tl.float32)
     y = tl.sum(w.to(tl.float32) * row[None, :], 1)
-    y = _finish(y, bias, add, columns, N, columns, BIAS, GELU, ADD)
-    tl.store(out + columns, y.to(out.dtype.element_ty), mask=columns < N)
-
-
-@triton.autotune(
-    _configs(
-        ("BLOCK_M", "BLOCK_N", "BLOCK_K"),
-        [
-            (32, 16, 128, 4, 4), (32, 16, 256, 4, 3), (16, 16, 256, 4, 3), (16, 16, 256, 2, 4), (32, 32, 128, 4, 4),
-            (32, 16, 128, 2, 5), (32, 32, 256, 4, 3), (16, 32, 128, 4, 4), (32, 64, 128, 4, 4), (32, 128, 64, 4, 4),
-        ],
-    ),
-    key=["M", "N", "K", "NORM"],
-)  # fmt: skip
-@triton.jit
-def _rows(
-    x, gain, shift, weight, bias, add, out, eps, M, N,
-    K: tl.constexpr, PRECISION: tl.constexpr, NORM: tl.constexpr, BIAS: tl.constexpr, GELU: tl.constexpr,
-    ADD: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
-    """Map some rows."""
-    columns = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    rows = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
-    inner = tl.arange(0, BLOCK_K)
-    given = x + rows[:, None] * K + inner[None, :]
-    weights = weight + columns[None, :].to(tl.int64) * K + inner[:, None]
-    mean = tl.zeros([BLOCK_M], tl.float32)
-    scale = tl.zeros([BLOCK_M], tl.float32)
-    if NORM:
-        for k in range(0, K, BLOCK_K):
-            part = tl.load(given + k, mask=(rows < M)[:, None] & (inner + k < K)[None, :], other=0.0)
-            mean += tl.sum(part.to(tl.float32), 1)
-        mean /= K
-        for k in range(0, K, BLOCK_K):
-            part = tl.load(given + k, mask=(rows < M)[:, None] & (inner + k < K)[None, :], other=0.0)
-            part = tl.where((inner + k < K)[None, :], part.to(tl.float32) - mean[:, None], 0.0)
-            scale += tl.sum(part * part, 1)
-        scale = tl.rsqrt(scale / K + eps)
-    y = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
-    for k in range(0, K, BLOCK_K):
-        w = tl.load(weights + k, mask=(columns < N)[None, :] & (inner + k < K)[:, None], other=0.0)
-        part = tl.load(given + k, mask=(rows < M)[:, None] & (inner + k < K)[None, :], other=0.0)
-        if NORM:
-            wide = (part.to(tl.float32) - mean[:, None]) * scale[:, None]
-            wide *= tl.load(gain + k + inner, mask=inner + k < K, other=0.0).to(tl.float32)[None, :]
-            wide += tl.load(shift + k + inner, mask=inner + k < K, other=0.0).to(tl.float32)[None, :]
-            part = wide.to(w.dtype)
-        y = tl.dot(part, w, y, input_precision=PRECISION)
-    at = rows[:, None].to(tl.int64) * N + columns[None, :]
-    # Rows beyond the last are read as the last one's, and not written.
-    some = tl.minimum(rows, M - 1)[:, None].to(tl.int64) * N + columns[None, :]
-    y = _finish(y, bias, add, columns[None, :], N, some, BIAS, GELU, ADD)
-    tl.store(out + at, y.to(out.dtype.element_ty), mask=(rows < M)[:, None] & (columns < N)[None, :])
+    if BIAS:
+        y += tl.load(bias + columns, mask=inside, other=0.0).to(tl.float32)
+    if GELU:
+        y *= tl.sigmoid(1.5957691216057308 * (y + 0.044715 * y * y * y))
+    if ADD:
+        y += tl.load(add + columns, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out + columns, y.to(out.dtype.element_ty), mask=inside)
 
 
 def linear(
@@ -143,20 +60,17 @@ def linear(
     gelu: bool = False,
     add: Tensor | None = None,
 ) -> Tensor:
-    """Map ``(B, D)`` to ``(B, E)`` as ``_stepper_recipe.Map`` does."""
-    rows, inner = x.shape
-    columns = weight.shape[0]
-    out = x.new_empty(rows, columns)
+    """Map one row ``(1, D)`` to ``(1, E)`` as ``_stepper_work.linear`` does."""
+    columns, inner = weight.shape
+    out, wide, block = x.new_empty(1, columns), triton.next_power_of_2(inner), 8
+    while block > 1 and (columns < PROGRAMS * block or wide * block > WEIGHTS):
+        block //= 2
     gain, shift, eps = (x, x, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
-    pointers = x, gain, shift, weight, x if bias is None else bias, x if add is None else add, out, eps
-    switches = {"NORM": norm is not None, "BIAS": bias is not None, "GELU": gelu, "ADD": add is not None}
-    if rows == 1:
-        grid = lambda sizes: (-(-columns // sizes["BLOCK_N"]),)  # noqa: E731
-        _row[grid](*pointers, columns, K=inner, WIDE=1 << (inner - 1).bit_length(), **switches)
-    else:
-        precision = "ieee" if x.dtype == torch.float32 else "tf32"
-        grid = lambda sizes: (-(-columns // sizes["BLOCK_N"]), -(-rows // sizes["BLOCK_M"]))  # noqa: E731
-        _rows[grid](*pointers, rows, columns, K=inner, PRECISION=precision, **switches)
+    _row[(triton.cdiv(columns, block),)](
+        x, gain, shift, weight, x if bias is None else bias, x if add is None else add, out, columns,
+        K=inner, WIDE=wide, EPS=eps, NORM=norm is not None, BIAS=bias is not None, GELU=gelu, ADD=add is not None,
+        BLOCK=block, num_warps=4,
+    )  # fmt: skip
     return out
 
 
@@ -167,21 +81,14 @@ def _turned(row, channel, K: tl.constexpr, cos, sin):
     return tl.load(row + channel).to(tl.float32) * cos + there * sin
 
 
-@triton.autotune(
-    _configs(
-        ("BLOCK_S",),
-        [(64, 4, 2), (32, 4, 3), (64, 8, 2), (128, 4, 2), (128, 8, 2), (256, 8, 1), (512, 16, 1)],
-    ),
-    key=["PAIRS", "SLOTS", "PART"],
-)
 @triton.jit
 def _attend(
-    qkv, kept, rotation, place, bias, out, weight, scale, PAIRS, SLOTS,
-    HEADS: tl.constexpr, K: tl.constexpr, ROTARY: tl.constexpr, MASKED: tl.constexpr, SPLIT: tl.constexpr,
-    PART: tl.constexpr, BLOCK_S: tl.constexpr,
+    qkv, kept, rotation, place, bias, out, weight, SLOTS,
+    HEADS: tl.constexpr, K: tl.constexpr, ROTARY: tl.constexpr, MASKED: tl.constexpr, ORDERED: tl.constexpr,
+    PARTS: tl.constexpr, PART: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Read one head's slots ``PART * split`` and on; the first part also writes and reads the new slot."""
-    pair, split = tl.program_id(0), tl.program_id(1)
+    """Read one head's slots ``PART * part`` and on; the first part also writes and reads the new slot."""
+    pair, part, pairs = tl.program_id(0), tl.program_id(1), tl.num_programs(0)
     channel = tl.arange(0, K)
     slot = tl.load(place)
     row = qkv + (pair // HEADS) * 3 * HEADS * K + (pair % HEADS) * K
@@ -195,20 +102,22 @@ def _attend(
         q = tl.load(row + channel).to(tl.float32)
         k = tl.load(row + HEADS * K + channel).to(tl.float32)
     kind = kept.dtype.element_ty
-    q = q.to(kind).to(tl.float32) * scale
+    q = q.to(kind).to(tl.float32) * K**-0.5
     v = tl.load(row + 2 * HEADS * K + channel)
     keys = kept + pair.to(tl.int64) * SLOTS * K
-    values = kept + (pair + PAIRS).to(tl.int64) * SLOTS * K
-    mine = split == 0
+    values = kept + (pair + pairs).to(tl.int64) * SLOTS * K
+    mine = part == 0
     own = (channel < K) & mine
     tl.store(keys + slot * K + channel, k.to(kind), mask=own)
     tl.store(values + slot * K + channel, v, mask=own)
     top = tl.where(mine, tl.sum(q * k.to(kind).to(tl.float32), 0), -1e30)
     total = tl.where(mine, 1.0, 0.0)
     read = tl.where(own, v.to(tl.float32), 0.0)
-    end = tl.minimum(split * PART + PART, SLOTS)
-    for first in range(0, PART, BLOCK_S):
-        places = split * PART + first + tl.arange(0, BLOCK_S)
+    end = tl.minimum(part * PART + PART, SLOTS)
+    if ORDERED:
+        end = tl.minimum(end, slot.to(tl.int32))
+    for first in range(part * PART, end, BLOCK):
+        places = first + tl.arange(0, BLOCK)
         seen = (places < end) & (places != slot)
         if MASKED:
             seen = seen & (tl.load(bias + places, mask=places < end, other=-1.0).to(tl.float32) == 0.0)
@@ -223,50 +132,55 @@ def _attend(
         read = read * fall + tl.sum(share[:, None] * more.to(tl.float32), 0)
         top = higher
     read = read / tl.where(total > 0.0, total, 1.0)
-    tl.store(out + (split * PAIRS + pair) * K + channel, read.to(out.dtype.element_ty))
-    if SPLIT:
-        tl.store(weight + split * PAIRS + pair, tl.where(total > 0.0, top + tl.log(total), -1e30))
+    tl.store(out + (part * pairs + pair) * K + channel, read.to(out.dtype.element_ty))
+    if PARTS > 1:
+        tl.store(weight + part * pairs + pair, tl.where(total > 0.0, top + tl.log(total), -1e30))
 
 
 @triton.jit
-def _join(parts, weight, out, SPLITS, PAIRS, K: tl.constexpr, WIDE: tl.constexpr):
-    """Weigh the parts of one head."""
-    pair = tl.program_id(0)
-    split, channel = tl.arange(0, WIDE), tl.arange(0, K)
-    known = split < SPLITS
-    share = tl.load(weight + split * PAIRS + pair, mask=known, other=-1e30)
+def _join(read, weight, out, PARTS: tl.constexpr, WIDE: tl.constexpr, K: tl.constexpr):
+    """Weigh the parts of one head; ``WIDE`` is the power of two that holds ``PARTS``."""
+    pair, pairs = tl.program_id(0), tl.num_programs(0)
+    part, channel = tl.arange(0, WIDE), tl.arange(0, K)
+    known = part < PARTS
+    share = tl.load(weight + part * pairs + pair, mask=known, other=-1e30)
     share = tl.where(known, tl.exp(share - tl.max(share, 0)), 0.0)
-    at = (split[:, None] * PAIRS + pair) * K + channel[None, :]
-    part = tl.load(parts + at, mask=known[:, None], other=0.0)
-    read = tl.sum(part * share[:, None], 0) / tl.sum(share, 0)
-    tl.store(out + pair * K + channel, read.to(out.dtype.element_ty))
+    at = (part[:, None] * pairs + pair) * K + channel[None, :]
+    some = tl.load(read + at, mask=known[:, None], other=0.0)
+    whole = tl.sum(some * share[:, None], 0) / tl.sum(share, 0)
+    tl.store(out + pair * K + channel, whole.to(out.dtype.element_ty))
 
 
 @dataclass(frozen=True)
 class Attend:
-    """Attention that rotates, writes a slot and reads all, as ``_stepper_recipe.WriteAndRead`` does.
+    """Attention as ``_stepper_work.attend`` does it, for heads whose width is a power of two."""
 
-    A head's width must be a power of two.
-    """
-
-    splits: int = 1
-    """Parts of the slots that are read side by side."""
+    parts: int = 1
+    """Parts of the slots that are read side by side, then weighed (arXiv 2307.08691, Section 3.1)."""
 
     def __call__(
-        self, qkv: Tensor, kept: Tensor, rotation: Tensor | None, place: Tensor, bias: Tensor | None
+        self,
+        qkv: Tensor,
+        kept: Tensor,
+        rotation: Tensor | None,
+        place: Tensor,
+        bias: Tensor | None,
+        *,
+        ordered: bool,
     ) -> Tensor:
         _, batch, heads, slots, size = kept.shape
-        pairs, split = batch * heads, self.splits > 1
+        pairs, part = batch * heads, triton.cdiv(slots, self.parts)
         out = qkv.new_empty(batch, heads * size)
-        parts = qkv.new_empty(self.splits, pairs, size, dtype=torch.float32) if split else out
-        weight = qkv.new_empty(self.splits, pairs, dtype=torch.float32) if split else out
-        _attend[(pairs, self.splits)](
-            qkv, kept, qkv if rotation is None else rotation, place, qkv if bias is None else bias, parts, weight,
-            size**-0.5, pairs, slots,
-            HEADS=heads, K=size, ROTARY=rotation is not None, MASKED=bias is not None, SPLIT=split,
-            PART=-(-slots // self.splits),
+        read = weight = out
+        if self.parts > 1:
+            read = out.new_empty(self.parts, pairs, size, dtype=torch.float32)
+            weight = out.new_empty(self.parts, pairs, dtype=torch.float32)
+        _attend[(pairs, self.parts)](
+            qkv, kept, qkv if rotation is None else rotation, place, qkv if bias is None else bias, read, weight, slots,
+            HEADS=heads, K=size, ROTARY=rotation is not None, MASKED=bias is not None, ORDERED=ordered,
+            PARTS=self.parts, PART=part, BLOCK=min(SLOTS, triton.next_power_of_2(part)), num_warps=4, num_stages=2,
         )  # fmt: skip
-        if split:
-            wide = 1 << (self.splits - 1).bit_length()
-            _join[(pairs,)](parts, weight, out, self.splits, pairs, K=size, WIDE=wide)
+        if self.parts > 1:
+            wide = triton.next_power_of_2(self.parts)
+            _join[(pairs,)](read, weight, out, PARTS=self.parts, WIDE=wide, K=size, num_warps=4)
         return out

@@ -7,12 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from scannable.models._stepper_recipe import Recipe
+from scannable.models._stepper_work import Work, fastest
 from scannable.modules._rotary import angles
-from scannable.modules._slots import angles_at
 from scannable.modules._transformer import Cache, Transformer
-
-DEFAULT = Recipe()
 
 
 class SlotStack:
@@ -22,9 +19,9 @@ class SlotStack:
         stack: The blocks, in evaluation mode.
         batch: ``B``.
         slots: ``S``.
-        recipe: How a step is worked out.
-        masked: Whether some places may be empty; if not, all are read from the first step on.
         ring: Whether there may be positions from ``S`` on; if not, angles are looked up.
+        full: Whether all places are filled from the first step on.
+        work: How a step is worked out; left out, the fastest way known.
     """
 
     def __init__(
@@ -32,26 +29,27 @@ class SlotStack:
         stack: Transformer,
         batch: int,
         slots: int,
-        recipe: Recipe = DEFAULT,
         *,
-        masked: bool = True,
         ring: bool = True,
+        full: bool = False,
+        work: Work | None = None,
     ) -> None:
         like, shape = stack.norm.weight.detach(), (2, batch, stack.heads, slots, stack.size)
-        self.stack, self.slots = stack, slots
-        self.linear, self.attend = recipe.linear_map(), recipe.attend()
+        self.stack, self.slots, self.ordered = stack, slots, not (ring or full)
+        self.work = fastest(stack, batch) if work is None else work
         # One tensor a layer: a compiler writes in place into whole tensors, not into parts of one.
         self.kept = [like.new_zeros(shape) for _ in stack.blocks]
         """Keys and values of every layer."""
-        self.bias = like.new_zeros(slots) if masked else None
+        self.bias = None if full else like.new_zeros(slots)
         self.position = torch.zeros(1, dtype=torch.long, device=like.device)
         self.table = None
         if stack.rotary and not ring:
-            self.table = angles(0, slots, stack.size, like.dtype, like.device)
+            self.table = angles(torch.arange(slots, device=like.device), stack.size, like.dtype)
 
     def step(self, x: Float[Tensor, "B D"], head: Float[Tensor, "V D"]) -> Float[Tensor, "B V"]:
         """Read one slot and keep it, in the place of the oldest; return its logits."""
         place, rotation, blocks = self.position % self.slots, None, cast("Any", self.stack.blocks)
+        linear, attend = self.work.linear, self.work.attend
         if self.bias is not None:
             self.bias.index_fill_(0, place, 0.0)
         if self.stack.slots is not None:
@@ -60,13 +58,13 @@ class SlotStack:
             rotation = self._angles(place)
         for block, kept in zip(blocks, self.kept, strict=True):
             attention, (up, _, down) = block.attention, block.mlp
-            qkv = self.linear(x, attention.qkv.weight, attention.qkv.bias, norm=block.attention_norm)
-            read = self.attend(qkv, kept, rotation, place, self.bias)
-            x = self.linear(read, attention.out.weight, attention.out.bias, add=x)
-            wide = self.linear(x, up.weight, up.bias, norm=block.mlp_norm, gelu=True)
-            x = self.linear(wide, down.weight, down.bias, add=x)
+            qkv = linear(x, attention.qkv.weight, attention.qkv.bias, norm=block.attention_norm)
+            read = attend(qkv, kept, rotation, place, self.bias, ordered=self.ordered)
+            x = linear(read, attention.out.weight, attention.out.bias, add=x)
+            wide = linear(x, up.weight, up.bias, norm=block.mlp_norm, gelu=True)
+            x = linear(wide, down.weight, down.bias, add=x)
         self.position.add_(1)
-        return self.linear(x, head, norm=self.stack.norm)
+        return linear(x, head, norm=self.stack.norm)
 
     def load(self, cache: Cache) -> None:
         """Forget all, and keep the slots of a value form's cache."""
@@ -94,7 +92,7 @@ class SlotStack:
 
     def _angles(self, place: Tensor) -> Tensor:
         if self.table is None:
-            return angles_at(self.position, self.stack.size, self.stack.norm.weight.dtype)
+            return angles(self.position, self.stack.size, self.stack.norm.weight.dtype)
         return self.table.index_select(1, place)
 
     def _places(self, end: int, count: int) -> Tensor:

@@ -8,19 +8,16 @@ from torch.utils import _pytree
 
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
-from scannable.models._stepper_recipe import Recipe
 from scannable.models._stream import Stream
 
 
 class StateStepper(InPlace):
     """The model's own layers, with their states copied back to where they came from."""
 
-    def __init__(
-        self, model: Any, stream: Stream, programs: Programs, recipe: Recipe, *, compile: bool
-    ) -> None:
+    def __init__(self, model: Any, stream: Stream, programs: Programs, *, compile: bool) -> None:
         super().__init__(model, stream, programs)
         self.states = _copy(stream.cache)
-        self.run = programs.make(self.read, recipe, compile=compile)
+        self.run = programs.make(self.read, compile=compile)
         self.load(stream)
 
     def read(self) -> Tensor:

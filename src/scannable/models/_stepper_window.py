@@ -7,7 +7,6 @@ from torch import Tensor
 
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
-from scannable.models._stepper_recipe import Recipe
 from scannable.models._stepper_slots import SlotStack
 from scannable.models._stream import Stream
 
@@ -15,12 +14,12 @@ from scannable.models._stream import Stream
 class WindowStepper(InPlace):
     """Each token takes the place of the one that leaves the window."""
 
-    def __init__(
-        self, model: Any, stream: Stream, programs: Programs, recipe: Recipe, *, compile: bool
-    ) -> None:
+    def __init__(self, model: Any, stream: Stream, programs: Programs, *, compile: bool) -> None:
         super().__init__(model, stream, programs)
-        self.slots = SlotStack(model.stack, stream.batch, model.stack.window, recipe)
-        self.run = programs.make(self.read, recipe, prepare=lambda: self.slots.load((0, ())), compile=compile)
+        self.slots = SlotStack(model.stack, stream.batch, model.stack.window)
+        self.run = programs.make(
+            self.read, prepare=lambda: self.slots.load((0, ())), compile=compile and self.slots.work.compiled
+        )
         self.load(stream)
 
     def step(self, token: Tensor) -> Tensor:

@@ -7,22 +7,21 @@ from torch import Tensor
 
 # An operator of our own is a wall to the compiler, which would otherwise compute every sine again wherever it is used.
 @torch.library.custom_op("scannable::angles", mutates_args=())
-def angles(position: int, count: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return cosine and sine, ``(2, n, 1, K / 2)``, of the angles of slots ``position`` to ``position + count - 1``.
+def angles(places: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Return cosine and sine, ``(2, n, 1, K / 2)``, of the angles of slots at ``places``, whole numbers ``(n,)``.
 
     A pair of channels has a rate of its own, from one radian a slot down to nearly ``1e-4``. Angles are made in
     float64, so that far positions keep them.
     """
-    places = torch.arange(position, position + count, device=device, dtype=torch.float64)
     half = size // 2
-    rates = 10_000.0 ** (-torch.arange(half, device=device, dtype=torch.float64) / half)
+    rates = 10_000.0 ** (-torch.arange(half, device=places.device, dtype=torch.float64) / half)
     turns = places[:, None, None] * rates
     return torch.stack([turns.cos(), turns.sin()]).to(dtype)
 
 
 @angles.register_fake
-def _angles(position: int, count: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.empty(2, count, 1, size // 2, dtype=dtype, device=device)
+def _angles(places: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    return torch.empty(2, len(places), 1, size // 2, dtype=dtype, device=places.device)
 
 
 def rotate(

@@ -218,7 +218,10 @@ class Transformer(nn.Module):
         self.check(position + count)
         if self.slots is not None:
             x = x + self.slots.weight[position : position + count]
-        return self.drop(x), angles(position, count, self.size, x.dtype, x.device) if self.rotary else None
+        if not self.rotary:
+            return self.drop(x), None
+        places = torch.arange(position, position + count, device=x.device)
+        return self.drop(x), angles(places, self.size, x.dtype)
 
 
 def initialise(module: nn.Module) -> None:

@@ -96,7 +96,8 @@ def _shard(objective: nn.Module, peers: Peers, device: torch.device, *, compiled
     within = {id(block) for stack in stacks for block in stack.blocks}
     for block in _blocks(objective):
         if compiled:
-            block.forward = torch.compile(block.forward)
+            # Up to torch 2.11 the analysis stops at some shapes that vary (pytorch/pytorch#181563), as a scan's do.
+            block.forward = torch.compile(block.forward, options={"triton.coalesce_tiling_analysis": False})
         if id(block) not in within:
             fully_shard(block, mesh=mesh)
     for stack in stacks:

@@ -90,6 +90,15 @@ def test_cutting_anywhere_would_be_caught():
     assert cut != tokenizer("gpt2").encode(text).tolist()
 
 
+def test_a_small_vocabulary_is_the_beginning_of_the_large_one():
+    small, large = tokenizer("gpt2-4096"), tokenizer("gpt2")
+    assert (small.vocabulary, small.separator) == (4096, 4095)
+    assert small.tokens[:-1] == large.tokens[:4095]
+    text = " The city of Zürich lies at 408 metres .\n"
+    assert small.decode(small.encode(text)) == text
+    assert len(large.encode(text)) < len(small.encode(text)) < len(text)
+
+
 def published():
     pattern = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
     ranks = {token: number for number, token in enumerate(_gpt2.tokens()[:-1])}
@@ -119,7 +128,7 @@ def test_a_prompt_in_another_encoding_is_refused(name):
 
 
 def test_an_unknown_tokenizer_is_refused_with_the_list():
-    with refused(ValueError, r"one of \('gpt2', 'bytes'\), got 'gpt4'"):
+    with refused(ValueError, r"one of \('gpt2', 'gpt2-4096', 'bytes'\), got 'gpt4'"):
         tokenizer("gpt4")
 
 

@@ -71,7 +71,8 @@ COMMANDS = {
             ("scannable train text", "a small model, on the Wikipedia articles in the package"),
             ("scannable train text --text.data book.txt --text.tokenizer bytes", "on your own text"),
             (
-                "torchrun --nproc-per-node 2 -m scannable train text --text.data ids/ --device cuda",
+                "torchrun --nproc-per-node 2 -m scannable train text --text.data ids/ --text.tokenizer gpt2 "
+                "--device cuda",
                 "on two GPUs, on shards of token ids",
             ),
         ),

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt16
 
 SEPARATOR = b"<|endoftext|>"
+MERGES = 50_000
 PIECE = 1 << 20  # characters that are encoded at once, so that memory stays bounded
 
 # Contractions, letters, digits, other marks, white space: no merge crosses from one to the next. Of white space that
@@ -25,8 +26,8 @@ _CUT = re.compile(r"\S(?=[ \n])")
 
 
 @cache
-def tokens() -> tuple[bytes, ...]:
-    """The bytes of each id: single bytes, then merges in the order in which they were learned, then the separator.
+def tokens(count: int = MERGES) -> tuple[bytes, ...]:
+    """The bytes of each id: single bytes, then so many merges in the order in which they were learned, the separator.
 
     Bytes that print come first, the others after them; the file writes those as characters from 256 on.
     """
@@ -35,22 +36,22 @@ def tokens() -> tuple[bytes, ...]:
     letters = [chr(byte) for byte in printing] + [chr(256 + i) for i in range(256 - len(printing))]
     written = dict(zip(letters, order, strict=True))
     rows = (resources.files("scannable.data") / "gpt2" / "vocab.bpe").read_text(encoding="utf-8").splitlines()
-    merged = (bytes(written[letter] for letter in row if letter != " ") for row in rows[1:])
+    merged = (bytes(written[letter] for letter in row if letter != " ") for row in rows[1 : 1 + count])
     return (*(bytes([byte]) for byte in order), *merged, SEPARATOR)
 
 
-def encode(text: str) -> UInt16[np.ndarray, " T"]:
-    """Encode text; the separator's name in it is ordinary text.
+def encode(text: str, count: int = MERGES) -> UInt16[np.ndarray, " T"]:
+    """Encode text by so many of the merges; the separator's name in it is ordinary text.
 
     Raises:
         ValueError: If a run of white space is longer than tiktoken can split, about a million characters.
     """
-    return np.concatenate([_encode(piece) for piece in _pieces(text)])
+    return np.concatenate([_encode(piece, count) for piece in _pieces(text)])
 
 
-def _encode(piece: str) -> UInt16[np.ndarray, " T"]:
+def _encode(piece: str, count: int) -> UInt16[np.ndarray, " T"]:
     try:
-        return _encoding().encode_to_numpy(piece, disallowed_special=()).astype(np.uint16)
+        return _encoding(count).encode_to_numpy(piece, disallowed_special=()).astype(np.uint16)
     except UnicodeEncodeError:
         raise
     except ValueError as error:
@@ -70,9 +71,9 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 @cache
-def _encoding() -> Any:
+def _encoding(count: int) -> Any:
     import tiktoken
 
-    ranks = {token: number for number, token in enumerate(tokens()[:-1])}
+    ranks = {token: number for number, token in enumerate(tokens(count)[:-1])}
     special = {SEPARATOR.decode(): len(ranks)}
     return tiktoken.Encoding("gpt2", pat_str=_WORDS, mergeable_ranks=ranks, special_tokens=special)

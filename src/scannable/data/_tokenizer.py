@@ -3,14 +3,15 @@
 import codecs
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 from jaxtyping import Int64, Integer, UInt16
 
 from scannable.data import _gpt2
 
-TOKENIZERS = ("gpt2", "bytes")
+MERGES = {"gpt2": _gpt2.MERGES, "gpt2-4096": 4096 - 256 - 1}
+TOKENIZERS = (*MERGES, "bytes")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,14 +88,19 @@ class StreamDecoder:
 
 @cache
 def tokenizer(name: str) -> Tokenizer:
-    """Return a tokenizer by name: "gpt2" (50,257 byte pairs) or "bytes" (the 256 bytes of UTF-8).
+    """Return a tokenizer by name.
+
+    "gpt2" has GPT-2's 50,257 byte pairs, "gpt2-4096" the 4,096 of them that were learned first, the separator among
+    them, for models whose head must be small; "bytes" has the 256 bytes of UTF-8.
 
     Raises:
         ValueError: If there is no tokenizer of that name.
     """
-    if name == "gpt2":
-        tokens = _gpt2.tokens()
-        return Tokenizer(name=name, tokens=tokens, separator=len(tokens) - 1, ids_of=_gpt2.encode)
+    if name in MERGES:
+        count = MERGES[name]
+        tokens = _gpt2.tokens(count)
+        encode = partial(_gpt2.encode, count=count)
+        return Tokenizer(name=name, tokens=tokens, separator=len(tokens) - 1, ids_of=encode)
     if name == "bytes":
         tokens = tuple(bytes([byte]) for byte in range(256))
         return Tokenizer(name=name, tokens=tokens, separator=None, ids_of=_bytes)

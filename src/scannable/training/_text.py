@@ -16,7 +16,7 @@ from scannable.training._log import TextCheck
 from scannable.training._score import score
 from scannable.training._seeds import derive
 
-TokenizerName = Literal["gpt2", "bytes"]
+TokenizerName = Literal["gpt2", "gpt2-4096", "bytes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class TextConfig:
     data: str | None = None
     """A file or folder of text or ids, or wikitext-103; left out: the Wikipedia articles in the package."""
     tokenizer: TokenizerName = "gpt2"
-    """GPT-2's byte pairs, 50,257 of them, or the 256 bytes."""
+    """GPT-2's byte pairs: all 50,257, or the first 4,096 for a small head; or the 256 bytes."""
     length: int = 512
     """Tokens that are read at once in training, each window predicting the token after each of its own."""
 

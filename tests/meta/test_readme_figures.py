@@ -25,6 +25,8 @@ def rows():
     least = min(row["speedup"] for row in scan["against"])
     memory = scan["memory"][0]
     affine = result("affine")
+    text, stream_text = (x for x in result("text-cpu")["scores"] if x["reading"] == "carried")
+    apart = abs(text["loss"] - stream_text["loss"])
     loops, scans = ([row[f"{other}_speedup"] for row in affine["recurrence"]] for other in ("loop", "scan"))
     shape, mamba = f"(B, T, H, K, V) = {tuple(affine['config']['shape'])}", affine["mamba"]
     assert all(row["scan_length"] == row["shape"][1] for row in affine["recurrence"])
@@ -35,6 +37,9 @@ def rows():
         f"{stream['psm']:,} bytes (decoder: {stream['decoder']:,}) | `make demo` | `demo.json` |",
         f"| errors in streams of {seeds[0]['stream']['length']:,} tokens, trained on up to 18, {len(seeds)} seeds | "
         f"{wrong} | `scannable reproduce s5` | `s5-seed*.json` |",
+        f"| a first language model, as `scannable train text` makes it on a CPU, on held-out articles | "
+        f"{text['bits_per_byte']:.2f} bits a byte, streaming the same to {apart:.0e} nats | "
+        f"`scannable evaluate text` | `text-cpu.json` |",
         f"| scan with a free `combine`, beside a two-layer attention aggregator's bare calls | "
         f"{scan['overhead']['overhead']:.1%} | `scannable bench scan` | `scan.json` |",
         f"| scan against torch's generic `associative_scan`, forward and backward, (4, 512, 256) | "

@@ -170,7 +170,7 @@ def test_differences_are_named():
     [
         (WordRunConfig, "precision", ("float32", "bfloat16")),
         (WordRunConfig, "draw", ("cpu", "device")),
-        (TextConfig, "tokenizer", ("gpt2", "bytes")),
+        (TextConfig, "tokenizer", ("gpt2", "gpt2-4096", "bytes")),
         (OptimiserConfig, "schedule", ("cosine", "linear", "stable")),
         (WordProblemConfig, "inputs", ("all", "generators")),
     ],

@@ -208,6 +208,7 @@ def test_the_address_restores_the_step(at):
     [
         ("#n=99", 'n as a whole number from 1 to 32, got "99"'),
         ("#n=1e1", "n as a whole number"),
+        ("#operator=sum&n=2&leaves=4+5", "n or leaves, one of them"),
         ("#operator=nope", "operator as one of text, sum"),
         ("#operator=__proto__", "operator as one of"),
         ("#form=spiral", "form as one of both"),

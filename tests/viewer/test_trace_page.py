@@ -112,6 +112,13 @@ def test_wrong_nodes_are_told_by_colour_and_shape(open_page, found):
         "[...document.querySelectorAll('#map g[data-node] path')].map((p) => +p.parentNode.dataset.node)"
     )
     assert shapes == [wrong]
+    crossed = (
+        "[...document.querySelectorAll('#map g[data-chunk] .cross')].map((p) => +p.parentNode.dataset.chunk)"
+    )
+    last = len(found["nodes"]) - 1
+    assert tab.evaluate(crossed) == [
+        c for c, read in enumerate(found["chunks"]) if read["prefix"] in (wrong, last)
+    ]
     tab.locator(f"#map [data-node='{wrong}']").click()
     assert "wrong, the product is" in value(tab, "decodes to")
 

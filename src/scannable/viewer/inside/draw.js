@@ -120,12 +120,16 @@ function cells(entries, room, y, height) {
     const x = edgeOf(first);
     const width = Math.max(0.5, edgeOf(last + 1) - x - (room > 6 ? 1 : 0));
     const tone = colourOf(value) ?? palette.line;
+    const wrong = state.measure === "element" && value === false; // told by a cross too, not by its colour alone
+    const lines = `M${x} ${y}l${width} ${height}m0 ${-height}l${-width} ${height}`;
+    const cross = { d: lines, stroke: css(inkOn(tone)), "stroke-opacity": 0.6 };
     const text = several || !some[0].node ? "" : fitted(labelOf(some[0].node), width - 4);
     return svg(
       "g.node",
       several ? { "data-first": first, "data-last": last } : some[0].key,
       tip(`${spanned("chunk", first, last)}: ${several ? `mean of ${some.length}, ` : ""}${writeValue(value)}`),
       svg("rect.shape", { x, y, width, height, rx: Math.min(4, width / 4), fill: css(tone) }),
+      wrong && svg("path.cross", cross),
       text !== "" && svg("text.label", { x: x + width / 2, y: y + height / 2 + 4, fill: css(inkOn(tone)) }, text),
     );
   });
@@ -144,7 +148,8 @@ function bars(y) {
     const height = Math.max(1, (44 * value) / worst);
     const width = Math.max(0.6, some.length * each - (each > 4 ? 1 : 0));
     const box = { x: edgeOf(some[0] / chunk), y: y + 44 - height, width, height };
-    const bar = svg("rect.shape", { ...box, fill: css(palette[wrong ? "bad" : "tone0"]) });
+    const look = wrong ? { fill: css(palette.bad), stroke: css(palette.ink) } : { fill: css(palette.tone0) };
+    const bar = svg("rect.shape", { ...box, ...look });
     const words = tip(`${spanned("token", some[0], some.at(-1))}: ${digits(value)} nats`);
     return [svg("g.node.bar", { "data-chunk": Math.floor(some[0] / chunk) }, words, bar)];
   });

@@ -12,7 +12,8 @@ function explain(number, chunk) {
   const at = chunk ?? (node.left === null ? node.first : null);
   const what = shown.kind === "words" ? "answers" : "next tokens";
   if (at !== null) parts.push(html("h3", `Likeliest ${what} after chunk ${at}`), guesses(shown.chunks[at].next));
-  if (node?.lens.length) parts.push(html("h3", "Lens: the head on the state's last slot"), guesses(node.lens));
+  const lens = "Lens: what this state alone predicts, by the head on its last slot";
+  if (node?.lens.length) parts.push(html("h3", lens), guesses(node.lens));
   $("values").replaceChildren(...parts);
 }
 

@@ -31,6 +31,7 @@ function readAddress(hash) {
   if (![undefined, "1"].includes(refold)) return refused("refold as 1, or not at all", refold);
   const length = n === undefined ? FEW : readWhole(n, 1, plan.longest);
   if (length === null) return refused(`n as a whole number from 1 to ${plan.longest}`, n);
+  if (n !== undefined && leaves !== undefined) return refused("n or leaves, one of them", "both");
   const own = leaves === undefined ? null : readLeaves(leaves, operator);
   if (typeof own === "string") return own.replace(/\.$/, instead);
   const last = timeline(form, own?.length ?? length).length - 1;

@@ -47,7 +47,10 @@ def test_a_run_that_was_measured_is_shown_from_the_inside_where_there_is_a_promp
         ([], "A prompt is for a model, got RUN=nothing"),
         ([str(DEMO)], "A prompt is for a model, got RUN="),
         (["nowhere.json"], "A prompt is for a model, got RUN=nowhere.json"),
-        (["nowhere"], "RUN must be a run's folder or the name of a packaged model, got 'nowhere'"),
+        (
+            ["nowhere"],
+            "RUN must be a run's folder, a JSON file of ours or a packaged model such as s5, got 'nowhere'",
+        ),
     ],
 )
 def test_a_prompt_without_a_model_is_refused(arguments, words, capsys):
@@ -55,12 +58,48 @@ def test_a_prompt_without_a_model_is_refused(arguments, words, capsys):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("prompt", [[], ["--prompt", "1 2"]], ids=["no prompt", "a prompt"])
+def test_what_is_no_run_is_named_once_with_what_run_may_be(prompt, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert main(["view", "nowhere", *prompt, "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("nowhere") == said.count("packaged model") == said.count(".\n") == 1
+    (tmp_path / "empty").mkdir()
+    assert main(["view", str(tmp_path / "empty"), *prompt, "--out", str(out)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "must hold config.json of a run or, if there is no prompt, results.json of a demo" in said
+    assert f"got {tmp_path / 'empty'} without; give the folder of a run" in said
+
+
+def test_a_damaged_run_is_told_by_what_is_wrong_with_it(run, capsys):
+    (run / "model.safetensors").unlink()
+    assert main(["view", str(run)]) == 1
+    assert "must hold model.safetensors" in capsys.readouterr().err
+    (run / "config.json").write_text("{")
+    assert main(["view", str(run)]) == 1
+    assert "config.json must be a JSON file" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_told_by_its_name_with_a_cure(tmp_path, capsys):
+    missing = tmp_path / "missing"
+    assert main(["view", "--out", str(missing / "page.html")]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"got {missing / 'page.html'} (No such file or directory); make the folder {missing} first." in said
+    )
+    assert main(["view", "--out", str(tmp_path)]) == 1
+    other = " ".join(capsys.readouterr().err.split())
+    assert f"got {tmp_path} (Is a directory); choose another file." in other
+    assert ".partial" not in said + other
+    assert list(tmp_path.parent.glob(".*.partial")) == list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (None, "must be a JSON file, got none there"),
         ("{", "A record must be JSON"),
-        ("{}", "of a kind in ['demo'"),
+        ("{}", "found.json: A record with a page must be of a kind in ['demo'"),
     ],
 )
 def test_a_file_that_is_no_record_is_refused(content, words, tmp_path, capsys):

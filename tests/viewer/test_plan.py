@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scannable.scans import merges, perfect_trees, reference, scan_calls
+from scannable.viewer.scan._depth import height, ways
 from scannable.viewer.scan._operators import OPERATORS
 from scannable.viewer.scan._plan import LONGEST, Recorder, plan
 
@@ -85,10 +86,39 @@ def test_counts_are_those_of_the_formulas(found):
     for length, one in enumerate(found.parallel, 1):
         push = found.pushes[length - 1]
         assert sum(map(len, one.calls)) == one.merges == push.merges == merges(length)
-        assert len(one.calls) == length.bit_length() - 1 + (length // 3).bit_length()
-        assert len(one.calls) <= one.most_calls == scan_calls(length + 1)
+        assert len(one.calls) <= scan_calls(length + 1)
         assert sum(root is not None for root in push.roots) == push.kept == length.bit_count()
         assert sum(len(made(push)) for push in found.pushes[:length]) == merges(length)
+
+
+def chain(found, node):
+    """How many merges lie one above another in a node, by walking down all of them."""
+    if node < found.longest:
+        return 0
+    return 1 + max(chain(found, operand) for operand in found.nodes[node - found.longest])
+
+
+def test_the_depth_of_every_length_is_that_of_its_formula_up_and_down(found):
+    for one in found.parallel:
+        assert (one.up, len(one.calls) - one.up) == one.depth
+
+
+def test_the_depth_of_every_prefix_is_the_digits_and_the_ones_less_two(found):
+    for count, push in enumerate(found.pushes, 1):
+        assert chain(found, push.prefix) == push.depth == len(f"{count:b}") + f"{count:b}".count("1") - 2
+
+
+def test_the_parallel_form_makes_at_most_one_call_more_than_its_deepest_prefix_has_merges(found):
+    for length, one in enumerate(found.parallel, 1):
+        deepest = max(push.depth for push in found.pushes[:length])
+        assert 0 <= len(one.calls) - deepest <= 1
+        assert deepest == sum(ways(length + 1)) - 1
+
+
+def test_the_formulas_of_depth_see_a_call_and_a_merge_too_many(found):
+    for one in found.parallel:
+        assert (one.up, len(one.calls) + 1 - one.up) != one.depth
+    assert chain(found, found.plain[7]) == 7 != height(8)  # the plain fold of eight is deeper
 
 
 def test_calls_on_the_way_up_make_trees_and_the_others_folds(found):

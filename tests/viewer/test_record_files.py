@@ -21,7 +21,7 @@ from viewer.traces import words
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({}, r"of a kind in \['demo', 's5', 'language', 'language-table', 'words'.*\], got None"),
+        ({}, r"of a kind in \['demo', 's5', 'language', 'language-table', 'words'.*\], got no kind"),
         ({"kind": "family", "format": 1}, "got 'family'"),
         ({"kind": ["demo"], "format": 1}, r"got \['demo'\]"),
         ({"kind": "s5", "format": 2}, "must have format 1, got 2"),
@@ -35,6 +35,27 @@ def test_what_is_no_record_is_refused(record, message):
         record_page(record)
     with refused(TypeError, "must be a dictionary, got list"):
         record_page([record])
+
+
+@pytest.mark.parametrize("bench", ["scan", "affine", "family", "language-speed-512"])
+def test_measurements_without_a_page_are_refused_by_the_name_of_their_file_with_a_cure_that_fits(bench):
+    path = RESULTS / f"{bench}.json"
+    with pytest.raises(ValueError, match="got no kind, as in the measurements of a bench") as refusal:
+        sc.view(path)
+    assert str(refusal.value).startswith(f"{path}: A record with a page must be of a kind in ['demo', ")
+    assert str(refusal.value).endswith(
+        "give results.json of a demo or a reproduction, or a trace, since other measurements have no page."
+    )
+
+
+@pytest.mark.parametrize("content", ['{"kind": "s5", "format": 2}', "[1]", "null"])
+def test_what_a_file_or_a_folder_holds_is_refused_by_the_name_of_the_file(tmp_path, content):
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    for given in (path, tmp_path):
+        with pytest.raises(ValueError, match=r"results\.json: A record must ") as refusal:
+            sc.view(given)
+        assert str(refusal.value).startswith(f"{path}: ")
 
 
 def test_no_record_is_called_as_a_trace_is():

@@ -1,5 +1,6 @@
 """The page of the scan in a browser: it shows what the library computes, to everybody, without a network."""
 
+import json
 import re
 
 import pytest
@@ -163,11 +164,11 @@ def test_every_merge_lights_up_once_in_both_panels(at):
 
 def test_counters_go_with_the_steps_and_hold_their_formulas(at):
     tab = at("#operator=text&n=7&form=both&step=3")
-    text = tab.text_content("#counts").replace("\N{MINUS SIGN}", "-")
+    text = tab.text_content("#counts").replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
     assert "7 of 8" not in text
     assert "5 of 8merges in parallel; the formula says 2·7 - 3 - 3 = 8" in text
-    assert "3 of 4batched calls, the depth; at most 2·3 - 1 = 5" in text
-    assert "2roots kept: the ones in 11" in text
+    assert "3 of 4batched calls, the depth in parallel; the formula says 2 up + 2 down = 4" in text
+    assert "2roots kept in the stream: the ones in 11" in text
     tab.click("#last")
     assert tab.text_content("#counts").count("8 of 8") == 2
     assert tab.locator("#counts .bad").count() == 0
@@ -177,6 +178,72 @@ def test_counters_go_with_the_steps_and_hold_their_formulas(at):
         in tab.text_content("#counts")
     )
     assert tab.locator("#ledger .again").count() == 1
+
+
+COUNTS = """() => { // figure, words and mood of the tiles, at this step and all after it
+  const found = [];
+  const [next, scrub] = ["next", "scrub"].map((id) => document.getElementById(id));
+  const note = () => found.push([...document.querySelectorAll("#counts .tile")].map((tile) =>
+    [tile.firstChild.textContent, tile.lastChild.textContent.replace(/\\s/g, " "), tile.className.slice(5)]));
+  for (note(); scrub.value !== scrub.max; note()) next.click();
+  return found;
+}"""
+
+
+def test_the_parallel_form_alone_shows_merges_depth_and_roots_as_their_formulas_say(at):
+    for length in range(1, 33):
+        ones, digits = length.bit_count(), length.bit_length()
+        up, down, merges = digits - 1, (length // 3).bit_length(), 2 * length - ones - digits
+        link = f"#operator=sum&n={length}&form=parallel"
+        (tiles,) = at(f"{link}&step={up + down}").evaluate(COUNTS)
+        assert [figure for figure, _, _ in tiles] == [f"{x} of {x}" for x in (merges, up + down, ones)]
+        assert tiles[1][1].endswith(f"the formula says {up} up + {down} down = {up + down}")
+        assert {mood for _, _, mood in tiles} == {"good"}
+    steps = at("#operator=sum&n=7&form=parallel").evaluate(COUNTS)
+    assert [[figure.split()[0] for figure, _, _ in tiles] for tiles in steps] == [
+        ["0", "0", "1"],
+        ["3", "1", "2"],
+        ["4", "2", "3"],
+        ["5", "3", "3"],
+        ["8", "4", "3"],
+    ]
+
+
+def test_the_streaming_form_alone_shows_merges_depth_and_roots_as_their_formulas_say(at):
+    steps = at("#operator=sum&n=32&form=streaming").evaluate(COUNTS)
+    assert {mood for tiles in steps for _, _, mood in tiles} == {"good"}
+    said = {}
+    for merges, depth, roots in steps:
+        if found := re.match(r"merges in the stream; for (\d+) chunk", merges[1]):
+            said.setdefault(int(found[1]), (merges[0], depth[0], roots[0], depth[1]))
+    assert list(said) == list(range(1, 33))
+    for count, found in said.items():
+        ones, digits = count.bit_count(), count.bit_length()
+        depth = digits + ones - 2
+        assert found[:3] == (f"{2 * count - ones - digits} of 57", f"{depth}", f"{ones}")
+        assert found[3].endswith(f"the formula says {digits} + {ones} \N{MINUS SIGN} 2 = {depth}")
+
+
+@pytest.mark.parametrize(
+    ("form", "place", "spoil"),
+    [
+        ("parallel", 1, lambda plan: plan["parallel"][6].update(depth=[2, 3])),
+        ("parallel", 2, lambda plan: plan["pushes"][6].update(kept=4)),
+        ("streaming", 1, lambda plan: plan["pushes"][6].update(depth=5)),
+    ],
+)
+def test_a_figure_that_is_not_what_its_formula_says_is_shown_as_wrong(tab, tmp_path, form, place, spoil):
+    page = scan_page()
+    begin = page.index('id="data">') + len('id="data">')
+    end = page.index("</script>", begin)
+    data = json.loads(page[begin:end])
+    spoil(data["plan"])
+    path = tmp_path / "spoiled.html"
+    path.write_text(page[:begin] + json.dumps(data).replace("<", "\\u003c") + page[end:], encoding="utf-8")
+    tab.goto(f"{path.as_uri()}#operator=sum&n=7&form={form}")
+    tab.click("#last")
+    *_, tiles = tab.evaluate(COUNTS)
+    assert [number for number, (_, _, mood) in enumerate(tiles) if mood == "bad"] == [place]
 
 
 def test_the_words_say_each_merge(at):
@@ -376,7 +443,6 @@ def test_the_frame_of_a_notebook_steps(tab):
 
 
 def test_the_command_writes_the_page_or_opens_it(tmp_path, monkeypatch, capsys):
-    import json
     import webbrowser
 
     opened = []

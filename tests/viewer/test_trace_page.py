@@ -8,8 +8,10 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from scannable import TransformerPSM, TransformerPSMConfig
+from scannable import PrefixScannable, TransformerPSM, TransformerPSMConfig
 from scannable.data import tokenizer
+from scannable.modules import TreeLSTM
+from scannable.modules._inference import Inference
 from scannable.viewer.inside._page import trace_page
 from scannable.viewer.inside._trace import trace
 from viewer.conftest import resize, until, violations
@@ -100,6 +102,32 @@ def test_every_tree_and_every_prefix_is_drawn_and_tells_its_values(open_page, fo
     assert (
         tab.locator(".guesses li").first.inner_text().startswith(names[found["chunks"][7]["next"][0]["id"]])
     )
+
+
+def rows(tab, place):
+    """The headings of the rows that stand in a list of values."""
+    return tab.locator(f"{place} > dl dt").all_inner_texts()
+
+
+def test_a_chunk_and_a_state_are_told_apart_each_with_its_own_rows(open_page, found):
+    ours, state = ["reads", "read with", "loss", "answers"], ["size", "loss below", "answers below"]
+    tab = open_page(found)
+    tab.locator("#map [data-chunk='7']:not(.bar)").click()
+    prefix = found["chunks"][7]["prefix"]
+    assert rows(tab, "#values") == ours
+    assert value(tab, "reads") == "token 7"
+    assert float(value(tab, "loss").split()[0]) == pytest.approx(found["tokens"][7]["loss"], rel=0.01)
+    assert set(state) < set(rows(tab, "#values .other"))
+    assert tab.locator("#values .other h3").all_inner_texts() == [f"The state before it: node {prefix}"]
+    tab.locator("#map [data-node='3']").click()
+    assert set(state) < set(rows(tab, "#values"))
+    assert rows(tab, "#values .other") == ours
+    assert tab.locator("#values .other h3").first.inner_text() == "Chunk 3 itself"
+    tab.locator(f"#map [data-node='{found['leaves']}']").click()
+    assert tab.locator("#values .other").count() == 0
+    tab.locator("#map [data-chunk='0']:not(.bar)").click()
+    assert rows(tab, "#values") == ours
+    assert tab.locator("#values .other").count() == 0
 
 
 def test_wrong_nodes_are_told_by_colour_and_shape(open_page, found):
@@ -217,6 +245,12 @@ def test_a_trace_is_loaded_from_a_file(open_page, found):
     until(tab, "document.getElementById('headline').textContent.includes('1 group')")
     assert tab.locator("#values h2").inner_text() == "Chunk 0"
     assert value(tab, "read with") == "no state: nothing was before"
+    assert tab.locator("#alone").inner_text().endswith("give more than 1 token to see a tree.")
+    assert tab.locator("#in-view").inner_text() == "the one chunk"
+    assert tab.locator("#measure").is_disabled()
+    give(tab, words(6))
+    until(tab, "!document.getElementById('measure').disabled")
+    assert tab.locator("#alone").is_hidden()
 
 
 def test_a_file_that_is_no_trace_is_refused_on_the_page(open_page, found):
@@ -291,18 +325,86 @@ def test_axe_finds_nothing_serious_in_the_dark_and_nothing_sticks_out_of_a_phone
     assert violations(tab) == set()
 
 
-def test_text_shows_its_lens_and_its_hidden_letters(open_page):
+def text_trace():
     reads = tokenizer("bytes")
     torch.manual_seed(0)
     model = TransformerPSM(TransformerPSMConfig(width=16, heads=2, chunk=4), reads.vocabulary).eval()
-    found = trace(model, torch.tensor(list(b"one two\nthree\x00!")), reads=reads)
-    tab = open_page(found)
+    return trace(model, torch.tensor(list(b"one two\nthree\x00!")), reads=reads)
+
+
+def test_text_shows_its_lens_and_its_hidden_letters(open_page):
+    tab = open_page(text_trace())
     tab.locator("#map [data-node='1']").click()
     assert tab.locator("#tokens .token").all_inner_texts() == ["t", "w", "o", "↵"]
-    assert "Lens" in tab.locator("#values").inner_text()
-    assert tab.locator("#values h3").first.inner_text() == "Likeliest next tokens after chunk 1"
+    assert tab.locator("#values h3").all_inner_texts() == [
+        "Lens: what this state alone predicts, by the head on its last slot",
+        "Chunk 1 itself",
+        "Likeliest next tokens after chunk 1",
+    ]
     tab.locator("#map [data-chunk='3']:not(.bar)").click()
     assert tab.locator("#tokens .token").all_inner_texts() == ["e", "\\x00", "!"]
+
+
+def test_the_true_next_token_stands_beside_what_a_state_and_a_chunk_predict(open_page):
+    found = text_trace()
+    for place, node in enumerate(found["nodes"]):  # the truth as the first, as the third, and not among them
+        true = found["tokens"][4 * (node["last"] + 1)]["id"]
+        others = [{"id": token, "p": 0.1} for token in range(5)]
+        node["lens"] = [
+            others[:5],
+            [{"id": true, "p": 0.2}, *others[:4]],
+            [*others[:2], {"id": true, "p": 0.1}],
+        ][place % 3]
+    verdicts = ["missed, not among these", "predicted", "missed, number 3 of these"]
+    tab = open_page(found)
+    text = "one two\nthree\x00!".replace("\n", "↵").replace(" ", "·")
+    for place, node in enumerate(found["nodes"]):
+        tab.evaluate("(node) => { location.hash = `node=${node}`; }", place)
+        until(tab, f"document.querySelector('#values h2').textContent.startsWith('Node {place}:')")
+        true = text[4 * (node["last"] + 1)]
+        lines = tab.locator("#values .truth").all_inner_texts()
+        assert lines[0] == f"True next token: {true}, {verdicts[place % 3]}"
+        marked = "[...document.querySelectorAll('#values > .guesses li')].map((li) => li.className)"
+        assert [n for n, name in enumerate(tab.evaluate(marked)) if name] == [[], [0], [2]][place % 3]
+        if node["left"] is None:
+            assert lines[1].startswith(f"True next token: {true}, ")
+    tab.locator("#map [data-chunk='3']:not(.bar)").click()
+    assert tab.locator("#values > .truth").count() == 0  # nothing comes after the end
+
+
+class Pairs(torch.nn.Module):
+    """A chunk is a pair of vectors, not one tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(5, 4)
+
+    def forward(self, tokens):
+        return self.table(tokens).sum(1), self.table(tokens).sum(1).sin()
+
+
+class ReadPairs(Inference):
+    """Each token's vector and the prefix, as logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = torch.nn.Embedding(5, 4), torch.nn.Linear(4, 5)
+
+    def forward(self, prefix, tokens):
+        return self.head(self.table(tokens) + prefix[0][:, None])
+
+
+def test_a_state_without_a_lens_says_so_in_one_line(open_page, found):
+    model = PrefixScannable(Pairs(), TreeLSTM(4), ReadPairs(), chunk=2).eval()
+    tab = open_page(trace(model, torch.arange(9) % 5))
+    tab.locator("#map [data-node='1']").click()
+    said = tab.locator("#values p.soft").all_inner_texts()
+    assert said == ["No lens: it needs a state of one tensor, and TransformerInference to read it."]
+    tab.locator("#map [data-chunk='0']:not(.bar)").click()
+    assert tab.locator("#values p.soft").count() == 0
+    words_page = open_page(found)  # of whose states the element is told
+    words_page.locator("#map [data-node='1']").click()
+    assert "No lens" not in words_page.locator("#values").inner_text()
 
 
 def test_the_page_is_made_of_traces_only(found):

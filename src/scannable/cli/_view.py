@@ -4,7 +4,7 @@ import tempfile
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from scannable.cli._target import open_run
 from scannable.cli._terminal import DIM, Terminal
 from scannable.data import tokenizer
 from scannable.tasks import WordProblem
-from scannable.training import WordRunConfig
+from scannable.training import AnyRunConfig, WordRunConfig
 from scannable.training._files import write_text
 from scannable.viewer import View, view
 from scannable.viewer._record import RESULTS
@@ -50,12 +50,24 @@ def run(options: Options, terminal: Terminal) -> bool:
     """Write the page, say where it is, and open it where a person asked for no file."""
     made = _made(options.run, options.prompt, options.seed)
     path = options.out or Path(tempfile.mkdtemp(prefix="scannable-")) / "page.html"
-    write_text(path, made.html)
+    _write(path, made.html)
     terminal.record({"path": str(path.resolve())})
     terminal.say(f"The page is in {path}; it opens by a double click and needs nothing else.")
     if options.out is None and not options.json and not webbrowser.open(path.resolve().as_uri()):
         terminal.say(f"[{DIM}]No browser was found here; open that file in one.[/]")
     return True
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        if error.errno is None:  # it is in our words already
+            raise
+        cure = "choose another file" if path.parent.is_dir() else f"make the folder {path.parent} first"
+        raise OSError(
+            f"--out must be a file in a folder that is there and may be written, got {path} ({error.strerror}); {cure}."
+        ) from error
 
 
 def _made(run: str | None, prompt: str | None, seed: int) -> View:
@@ -75,7 +87,7 @@ def _made(run: str | None, prompt: str | None, seed: int) -> View:
 
 def _of_model(run: str, prompt: str | None, seed: int) -> View:
     """Let a model read the prompt, and show its tree."""
-    model, config = open_run(run)
+    model, config = _opened(run)
     if isinstance(config, WordRunConfig):
         task = WordProblem(config.task)
         if prompt is None:
@@ -89,6 +101,25 @@ def _of_model(run: str, prompt: str | None, seed: int) -> View:
             f"A run on text needs something to read, got prompt={prompt!r}; give --prompt 'The ...'."
         )
     return view(model, torch.from_numpy(reads.encode(prompt).astype(np.int64)), reads=reads, title=run)
+
+
+def _opened(run: str) -> tuple[Any, AnyRunConfig]:
+    """Open a run, or say once what RUN may be."""
+    folder = Path(run)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"RUN as a folder must hold config.json of a run or, if there is no prompt, {RESULTS} of a demo or a "
+            f"reproduction, got {run} without; give the folder of a run, or make one with scannable train."
+        )
+    try:
+        return open_run(run)
+    except ValueError as error:
+        if folder.is_dir():
+            raise
+        raise ValueError(
+            f"RUN must be a run's folder, a JSON file of ours or a packaged model such as s5, got {run!r}, which is "
+            f"none of them; give one that is there, or make a run with scannable train."
+        ) from error
 
 
 def _elements(prompt: str, order: int) -> list[int]:

@@ -52,13 +52,18 @@ def record_page(record: dict[str, Any]) -> str:
 
     Raises:
         TypeError: If it is no dictionary.
-        ValueError: If it is of another kind or format, or does not hold what its kind must.
+        ValueError: If it is of a kind that has no page, as the measurements of benches are, of another format, or does
+            not hold what its kind must.
     """
     if not isinstance(record, dict):
         raise TypeError(f"A record must be a dictionary, got {type(record).__name__}; {CURE}.")
     kind = record.get("kind")
     if not isinstance(kind, str) or kind not in PAGES:
-        raise ValueError(f"A record must be of a kind in {list(PAGES)}, got {repr(kind)[:40]}; {CURE}.")
+        got = "no kind, as in the measurements of a bench" if kind is None else repr(kind)[:40]
+        raise ValueError(
+            f"A record with a page must be of a kind in {list(PAGES)}, got {got}; give {RESULTS} of a demo or a "
+            f"reproduction, or a trace, since other measurements have no page."
+        )
     if PAGES[kind] is trace_page:
         return trace_page(record)
     if record.get("format") != FORMAT:
@@ -76,16 +81,28 @@ def record_page(record: dict[str, Any]) -> str:
     return page
 
 
+def file_page(path: Path | str) -> str:
+    """Draw what is in a file, or in a folder, as the page of its kind.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not JSON, or no record with a page; the error names the file.
+    """
+    record = read_record(path)
+    try:
+        return record_page(record)
+    except ValueError as error:
+        raise ValueError(f"{_place(path)}: {error}") from error
+
+
 def read_record(path: Path | str) -> dict[str, Any]:
     """Read a record, or a trace, from a JSON file that anybody may have written, or from the folder that it is in.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is too large, or not JSON; the error names the file.
+        ValueError: If it is too large, not JSON, or no object; the error names the file.
     """
-    path = Path(path)
-    if path.is_dir():
-        path /= RESULTS
+    path = _place(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} must be a JSON file, got none there; give {RESULTS} of a demo or a reproduction, or a trace."
@@ -93,6 +110,14 @@ def read_record(path: Path | str) -> dict[str, Any]:
     with path.open("rb") as file:
         content = file.read(BYTES + 1)
     try:
-        return parsed(content, "record")
+        found = parsed(content, "record")
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: A record must be an object of JSON, got {type(found).__name__}; {CURE}.")
+    return found
+
+
+def _place(path: Path | str) -> Path:
+    """Return where the record is: in the file, or in the folder."""
+    return Path(path) / RESULTS if Path(path).is_dir() else Path(path)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scannable.data import Tokenizer
 from scannable.tasks import WordProblem
-from scannable.viewer._record import read_record, record_page
+from scannable.viewer._record import file_page, record_page
 from scannable.viewer.inside._trace import trace
 from scannable.viewer.scan._page import scan_page
 
@@ -77,7 +77,7 @@ def view(
     if isinstance(what, dict):
         return View(html=record_page(what))
     if isinstance(what, str | Path):
-        return View(html=record_page(read_record(what)))
+        return View(html=file_page(what))
     raise TypeError(
         f"view must be given nothing, a record, a path, or a model with tokens, got {type(what).__name__} alone; give "
         f"a model the tokens that it is to read."

@@ -45,10 +45,10 @@ class Setting:
     layer: Layer
     note: str
     queries: Tensor = KEYS
-    floor: float | None = None
+    floor: int | float | None = None
 
 
-def fill(layer: Layer, name: str, value: Tensor | float | list[Tensor]) -> None:
+def fill(layer: Layer, name: str, value: Tensor | int | float | list[Tensor]) -> None:
     """Set weights of a layer by their name; those in a list stand below each other."""
     layer.state_dict()[name].copy_(torch.cat(value) if isinstance(value, list) else torch.as_tensor(value))
 

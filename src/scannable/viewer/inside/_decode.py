@@ -59,6 +59,6 @@ def likeliest(logits: Float[Tensor, "R V"]) -> list[list[dict[str, Any]]]:
     ]
 
 
-def digits(value: float) -> float | None:
+def digits(value: int | float) -> float | None:
     """Round to four digits; what is not finite is told as nothing, since JSON has no word for it."""
     return float(f"{value:.4g}") if abs(value) < float("inf") else None

@@ -39,9 +39,6 @@ def trace_page(trace: dict[str, Any]) -> str:
         '<div class="tiles" id="counts"></div>',
         _settings(),
         _inside(),
-        card(
-            '<h2 id="tokens-title"></h2><p id="tokens" tabindex="0" role="region" aria-labelledby="tokens-title"></p>'
-        ),
         _table("nodes-table", "All nodes as a table"),
         _table("tokens-table", "All tokens as a table"),
         styles=("inside/trace",),
@@ -64,8 +61,9 @@ def _top() -> list[str]:
         '<h1 id="headline">A run from the inside</h1>',
         "<p>The model reads its input in chunks and makes a state of each: the lowest row. Every node above is the "
         "merge of the two states below it, as the model's own scan made it; the width of a line is the attention that "
-        "the merge paid to that side. The row of prefixes tells which state each chunk was read with, that of all "
-        "chunks before it. Where nodes no longer fit, a cell is the mean of several.</p>",
+        "the merge paid to that side, and what is written at a node is what its state says by itself. The row of "
+        "prefixes tells which state each chunk was read with, that of all chunks before it. Where nodes no longer fit, "
+        "a cell is the mean of several.</p>",
         "<noscript><p>This page draws with a script, which is switched off here.</p></noscript>",
         '<p id="notice" role="alert" hidden></p>',
     ]
@@ -85,12 +83,16 @@ def _settings() -> str:
 
 def _inside() -> str:
     tree = (
+        '<p id="alone" hidden></p>'
         '<div id="map" tabindex="0" role="application" aria-describedby="keys" aria-label="The tree of the run"></div>'
         '<p class="soft" id="keys">Keys: up goes to the parent, down to the left child, left and right to the '
         "neighbours; plus, minus and 0 zoom, Enter zooms to what is chosen. The address holds what is shown.</p>"
         '<p class="unseen" id="spoken" aria-live="polite"></p>'
     )
-    return f'<div class="inside">{card(tree)}<div class="card" id="values"></div></div>'
+    tokens = '<h2 id="tokens-title"></h2><p id="tokens" tabindex="0" role="region" aria-labelledby="tokens-title"></p>'
+    return (
+        f'<div class="inside"><div>{card(tree)}{card(tokens)}</div><div class="card" id="values"></div></div>'
+    )
 
 
 def _table(key: str, words: str) -> str:

@@ -16,9 +16,9 @@ function draw() {
   wide = (room - GUTTER - 6) / (to - from);
   const places = new Map(); // of circles, so that edges find them
   const marks = [];
-  let y = 58;
+  let y = nodes.length ? 58 : 14; // below the legend
   const sign = (words, at) => marks.push(svg("text.tick", { x: GUTTER - 8, y: at + 4 }, words));
-  sign("chunks", y - 6);
+  if (nodes.length) sign("chunks", y - 6);
   for (const [level, row] of [...levels.entries()].reverse()) {
     const size = 2 ** level;
     const inView = row.filter(({ first, last }) => last >= from && first < to);
@@ -55,7 +55,8 @@ function draw() {
   const size = { width: room, height, viewBox: `0 0 ${room} ${height}`, "aria-hidden": "true" };
   $("map").replaceChildren(svg("svg.run", size, svg("g", ...edges), svg("g", ...marks), ...words, ...legend(room)));
   const part = `${spanned("chunk", from, to - 1)} of ${columns}`;
-  $("in-view").textContent = to - from < columns ? part : `all ${columns} chunks`;
+  const all = columns === 1 ? "the one chunk" : `all ${columns} chunks`;
+  $("in-view").textContent = to - from < columns ? part : all;
   mark();
   remember();
 }
@@ -155,14 +156,16 @@ function bars(y) {
   });
 }
 
-/** What the tokens in view are, where there is room. */
+/** What the tokens in view are, where there is room for most of them. */
 function wordsBelow(y) {
   const each = wide / shown.chunk;
   if (each < 7) return [];
-  return tokensInView().flatMap((place) => {
+  const places = tokensInView();
+  const drawn = places.flatMap((place) => {
     const text = fitted(nameOf(shown.tokens[place].id), each - 1);
     return text ? [svg("text.label", { x: edgeOf((place + 0.5) / shown.chunk), y }, text)] : [];
   });
+  return 2 * drawn.length >= places.length ? drawn : [];
 }
 
 /** Which colour stands for what. */

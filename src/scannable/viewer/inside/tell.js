@@ -1,20 +1,45 @@
 // What is chosen, in words and tables: its values, the tokens under it, and everything for those who would rather read.
 
-/** Tell the values of a node, or of a chunk and the state that it was read with. */
+/** Tell the values of a node, or of a chunk, and apart from them those of the state that it was read with. */
 function explain(number, chunk) {
   const node = shown.nodes[number] ?? null;
-  const rows = node ? describe(node) : [];
-  const read = node ? `the state of ${chunksOf(node)}, node ${number}` : "no state: nothing was before";
-  if (chunk !== null) rows.unshift(["read with", read]);
-  const entries = rows.map(([what, ...values]) => html("div", html("dt", what), html("dd", ...values)));
-  const heading = chunk === null ? `Node ${number}: ${chunksOf(node)}` : `Chunk ${chunk}`;
-  const parts = [html("h2", heading), html("dl", ...entries)];
-  const at = chunk ?? (node.left === null ? node.first : null);
-  const what = shown.kind === "words" ? "answers" : "next tokens";
-  if (at !== null) parts.push(html("h3", `Likeliest ${what} after chunk ${at}`), guesses(shown.chunks[at].next));
-  const lens = "Lens: what this state alone predicts, by the head on its last slot";
-  if (node?.lens.length) parts.push(html("h3", lens), guesses(node.lens));
+  const isLeaf = chunk === null && node.left === null;
+  const parts =
+    chunk === null
+      ? [html("h2", `Node ${number}: ${chunksOf(node)}`), ...stateParts(node)]
+      : [html("h2", `Chunk ${chunk}`), ...chunkParts(chunk)];
+  const other = (title, ...inner) => parts.push(html("section.other", html("h3", title), ...inner));
+  if (isLeaf) other(`Chunk ${node.first} itself`, ...chunkParts(node.first));
+  if (chunk !== null && node) other(`The state before it: node ${number}`, ...stateParts(node));
   $("values").replaceChildren(...parts);
+}
+
+const listed = (rows) =>
+  html("dl", ...rows.map(([what, ...values]) => html("div", html("dt", what), html("dd", ...values))));
+
+/** How a chunk's tokens were read, and what was predicted at its end. */
+function chunkParts(number) {
+  const { tokens, chunk, chunks, kind } = shown;
+  const { node, next, loss, answers } = chunks[number];
+  const rows = [
+    ["reads", spanned("token", number * chunk, Math.min(tokens.length, (number + 1) * chunk) - 1)],
+    ["read with", node ? `the state of ${chunksOf(node)}, node ${node.number}` : "no state: nothing was before"],
+    loss !== null && ["loss", `${digits(loss)} nats a token`],
+    answers !== null && ["answers", `${percent(answers)} right`],
+  ];
+  const what = kind === "words" ? "answers" : "next tokens";
+  return [listed(rows.filter(Boolean)), html("h3", `Likeliest ${what} after chunk ${number}`), ...guesses(next, number)];
+}
+
+/** What is in a state, and what it alone predicts. */
+function stateParts(node) {
+  const parts = [listed(describe(node))];
+  if (node.lens.length) {
+    parts.push(html("h3", "Lens: what this state alone predicts, by the head on its last slot"));
+    parts.push(...guesses(node.lens, node.last));
+  } else if (shown.kind !== "words")
+    parts.push(html("p.soft", "No lens: it needs a state of one tensor, and TransformerInference to read it."));
+  return parts;
 }
 
 function describe(node) {
@@ -39,13 +64,23 @@ function describe(node) {
   ].filter(Boolean);
 }
 
-function guesses(list) {
-  const rows = list.slice(0, 10).map(({ id, p }) => {
+/** What was predicted at the end of a chunk, and what was right there, if that is known. */
+function guesses(list, number) {
+  const { tokens, chunk, kind } = shown;
+  const { target } = tokens[Math.min(tokens.length, (number + 1) * chunk) - 1];
+  const some = list.slice(0, 10);
+  const rows = some.map(({ id, p }) => {
     const bar = html("i.bar");
     bar.style.width = `${100 * Math.max(0, Math.min(1, p ?? 0))}%`;
-    return html("li", html("span.state", nameOf(id)), html("span", percent(p)), bar);
+    const name = html("span.state", nameOf(id));
+    return html(id === target ? "li.hit" : "li", name, html("span", percent(p)), bar);
   });
-  return html("ol.guesses", ...rows);
+  const place = some.findIndex(({ id }) => id === target);
+  const missed = `missed, ${place < 0 ? "not among these" : `number ${place + 1} of these`}`;
+  const truth = { words: "Right answer", text: "True next token", ids: "Target" }[kind];
+  const verdict = place ? html("b.bad", missed) : html("b.good", "predicted");
+  const line = target !== null && html("p.truth", `${truth}: `, html("span.state", nameOf(target)), ", ", verdict);
+  return [html("ol.guesses", ...rows), line].filter(Boolean);
 }
 
 // ---- Tokens under what is chosen, each on a ground that tells its loss
@@ -89,6 +124,8 @@ function drawSummary() {
     answers !== null && [percent(answers), "of the answers are right"],
   ];
   drawTiles("counts", tiles.filter(Boolean));
+  const more = `give more than ${counted(chunk, "token")} to see a tree`;
+  tell("alone", leaves ? "" : `All tokens are in one chunk, which is read with no state before it, and no state is made; ${more}.`);
 }
 
 const ROWS = 100;

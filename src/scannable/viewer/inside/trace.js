@@ -7,9 +7,11 @@ function show(trace) {
   prepare(trace);
   const { nodes, levels, columns, ends } = shown;
   const offered = measures.filter(({ key }) => ends[key]);
-  $("measure").replaceChildren(...offered.map(({ key, name }) => html("option", { value: key }, name)));
+  const options = offered.map(({ key, name }) => html("option", { value: key }, name));
+  $("measure").replaceChildren(...(options.length ? options : [html("option", "no state to colour")]));
   Object.assign(state, { measure: ends.element ? "element" : "size", from: 0, to: columns });
-  $("measure").value = state.measure;
+  if (offered.length) $("measure").value = state.measure;
+  $("measure").disabled = !offered.length;
   drawSummary();
   draw();
   if (nodes.length) choose((levels.at(-1)?.[0] ?? nodes.at(-1)).number);

@@ -12,7 +12,10 @@ function prepare(trace) {
     answers: answers(first * chunk, (last + 1) * chunk),
   });
   const nodes = trace.nodes.map((node, number) => ({ ...node, number, ...below(node.first, node.last) }));
-  const chunks = trace.chunks.map(({ prefix, next }, number) => ({ number, node: nodes[prefix] ?? null, next }));
+  const chunks = trace.chunks.map(({ prefix, next }, number) => ({
+    ...{ number, node: nodes[prefix] ?? null, next },
+    ...below(number, number),
+  }));
   const levels = []; // at k the perfect trees of 2^k leaves, by place
   const parents = new Map();
   for (const node of nodes) {

@@ -30,7 +30,7 @@ def scan_page() -> str:
         f"<div>{_settings()}{_transport()}{_panels()}{_prefixes()}</div>",
         family_section(),
         styles=("scan/scan", "family/family"),
-        scripts=("scan/plan", "scan/tree", "scan/counter", "scan/tell", "scan/scan"),
+        scripts=("scan/plan", "scan/tree", "scan/counter", "scan/counts", "scan/tell", "scan/scan"),
         data={"plan": asdict(plan()), "operators": [asdict(operator) for operator in OPERATORS]},
     )
 
@@ -104,7 +104,20 @@ def _panels() -> str:
         '</div><h3 id="ledger-title">Merges, chunk by chunk</h3>'
         '<div id="ledger" role="region" aria-labelledby="ledger-title" tabindex="0"></div>'
     )
-    return f'<div class="sides"><div>{card(tree)}<div class="tiles" id="counts"></div></div>{card(counter)}</div>'
+    counts = f'<div class="tiles" id="counts"></div>{_formulas()}'
+    return f'<div class="sides"><div>{card(tree)}{counts}</div>{card(counter)}</div>'
+
+
+def _formulas() -> str:
+    return (
+        '<details class="formulas"><summary>What the formulas count</summary><ul>'
+        "<li>Merges of either form: twice the number of chunks, less its binary ones, less its binary digits.</li>"
+        "<li>Depth in parallel, each call waiting for the one before: a call up for each of 2, 4, 8, ... and a call "
+        "down for each of 3, 6, 12, ... that is not above the number of chunks.</li>"
+        "<li>Depth of a prefix in the stream: the height of its oldest tree, which is the digits less 1, and a merge "
+        "for each further root, which is the ones less 1. No prefix is deeper than the calls in parallel.</li>"
+        "<li>Roots: the ones, a perfect tree each.</li></ul></details>"
+    )
 
 
 def _prefixes() -> str:

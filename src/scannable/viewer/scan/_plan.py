@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from scannable.scans import Counter, merges, perfect_trees, scan, scan_calls
+from scannable.scans import Counter, merges, perfect_trees, scan
+from scannable.viewer.scan._depth import height, ways
 
 LONGEST = 32
 """The longest sequence that a page shows."""
@@ -21,14 +22,14 @@ class Parallel:
         up: How many of the calls are on the way up; the others are on the way down.
         prefixes: At ``t - 1`` the node that is the prefix of ``t`` leaves.
         merges: How many merges the formula says.
-        most_calls: How many calls the formula allows.
+        depth: How many calls up and how many down the formula says; see ``ways``.
     """
 
     calls: list[list[int]]
     up: int
     prefixes: list[int]
     merges: int
-    most_calls: int
+    depth: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class Push:
         prefix: The node that is the prefix.
         merges: How many merges the formula says for all leaves so far.
         kept: How many roots the formula says.
+        depth: How many merges lie one above another in the prefix, as the formula says; see ``height``.
         refolds: The nodes that a fold of all roots makes, the oldest first; see ``refolds``.
     """
 
@@ -53,6 +55,7 @@ class Push:
     prefix: int
     merges: int
     kept: int
+    depth: int
     refolds: list[int]
 
 
@@ -151,6 +154,7 @@ def _pushes(recorder: Recorder) -> list[Push]:
                 prefix=int(counter.prefix),
                 merges=merges(counter.count),
                 kept=len(perfect_trees(counter.count)),
+                depth=height(counter.count),
                 refolds=refolds(recorder, kept),
             )
         )
@@ -161,13 +165,12 @@ def _parallel(recorder: Recorder, length: int, pushes: list[Push]) -> Parallel:
     recorder.taken()
     prefixes = scan(recorder, torch.arange(length)[None], inclusive=True)[0].tolist()
     calls, trees = recorder.taken(), {node for push in pushes for node in push.carries}
-    # An inclusive scan of N leaves is the exclusive one of N + 1, without its first place.
     return Parallel(
         calls=calls,
         up=sum(trees.issuperset(call) for call in calls),
         prefixes=prefixes,
         merges=merges(length),
-        most_calls=scan_calls(length + 1),
+        depth=ways(length),
     )
 
 

@@ -21,40 +21,6 @@ function drawEquations() {
   $("counter-now").hidden = view.form === "parallel";
 }
 
-function drawCounts() {
-  const { frame, form, parallel, length } = view;
-  const { calls, merges, most_calls: most } = parallel;
-  const { chunks, part } = frame;
-  const formula = (count, result) => {
-    const ones = binary(count).replaceAll("0", "").length;
-    return `the formula says 2·${count} − ${ones} − ${binary(count).length} = ${result}`;
-  };
-  const tiles = [];
-  const tile = (figure, words, holds) => tiles.push([figure, words, holds ? "good" : "bad"]);
-  if (form !== "streaming") {
-    const depth = `batched calls, the depth; at most 2·${binary(length).length} − 1 = ${most}`;
-    const says = `merges in parallel; ${formula(length, merges)}`;
-    tile(`${doneOn("left").size} of ${merges}`, says, calls.flat().length === merges);
-    tile(`${frame.calls} of ${calls.length}`, depth, calls.length <= most);
-  }
-  if (form !== "parallel") {
-    const push = chunks ? plan.pushes[chunks - 1] : { merges: 0, kept: 0, roots: [] };
-    const kept = push.roots.filter((root) => root !== null).length;
-    const count = doneOn("right").size;
-    const says = chunks ? `for ${counted(chunks, "chunk")} ${formula(chunks, push.merges)}` : "no chunk has come yet";
-    tile(`${count} of ${merges}`, `merges in the stream; ${says}`, part !== null || count === push.merges);
-    tile(`${kept}`, `roots kept: the ones in ${binary(chunks)}`, kept === push.kept);
-  }
-  if (state.refold) {
-    const pushes = plan.pushes.slice(0, form === "parallel" ? length : chunks);
-    const needed = pushes.flatMap(made).length;
-    const again = pushes.reduce((sum, { refolds, fold }) => sum + refolds.length - (fold !== null), 0);
-    const all = `${needed + again} in place of ${needed}`;
-    tile(`+${again}`, `merges more if all roots are folded again after each chunk: ${all}`, true);
-  }
-  drawTiles("counts", tiles);
-}
-
 function drawPrefixes() {
   const { frame, form, parallel, length, states, streamed, plain, last } = view;
   const done = doneOn("left");

@@ -136,10 +136,16 @@ def test_another_figure_is_noticed(figure):
 
 
 def test_the_speeds_meet_what_was_asked_for():
-    ratio = {(x["model"], x["length"]): x["ratio"] for x in result("language-speed-512")["rows"]}
+    ratio = {
+        (x["model"], x["length"]): x["ratio"]
+        for length in (512, 65_536)
+        for x in result(f"language-speed-{length}")["rows"]
+    }
     assert ratio["paper-64", 512] >= 0.58
     assert ratio["paper-256", 512] >= 0.70
     assert min(ratio["cross-64", 512], ratio["cross-256", 512]) >= 0.8
+    assert ratio["paper-256", 65_536] >= 3.0
+    assert ratio["cross-256", 65_536] >= 4.0
 
 
 def test_both_forms_of_every_trained_model_are_one_function():

@@ -1,5 +1,6 @@
 """The tree form: lifted pairs through the generic scan, as any aggregator's states go."""
 
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -53,11 +54,15 @@ def states_of(
         The states behind each token, ``(B, T, ...)``, and the last one of each sequence.
     """
     shape = leaves[1].shape[:2]
-    counts, firsts = _bounds(shape, lengths, first.device)
-    offsets = None if lengths is None else [0, *counts.cumsum(0).tolist()]
+    offsets = None if lengths is None else [0, *accumulate(lengths)]
     element, shift = scan(action, leaves, inclusive=True, offsets=offsets)
-    element = element if isinstance(element, tuple) else element.flatten(0, 1)
-    after = action.apply((element, shift.flatten(0, 1)), first.repeat_interleave(counts, 0))
+    pairs = element if isinstance(element, tuple) else element.flatten(0, 1), shift.flatten(0, 1)
+    if lengths is None:
+        # A number, not a tensor of counts, for which a graph that is captured could not wait.
+        after = action.apply(pairs, first.repeat_interleave(shape[1], 0)).unflatten(0, shape)
+        return after, after[:, -1].clone()
+    counts, firsts = _bounds(lengths, first.device)
+    after = action.apply(pairs, first.repeat_interleave(counts, 0))
     last, some = first.clone(), counts > 0
     last[some] = after[(firsts + counts - 1)[some]]
     return after.unflatten(0, shape), last
@@ -65,15 +70,16 @@ def states_of(
 
 def earlier(after: Tensor, first: Tensor, lengths: list[int] | None) -> Tensor:
     """Return the states before each token, from those behind each and those before each sequence."""
-    counts, firsts = _bounds(after.shape[:2], lengths, first.device)
+    if lengths is None:
+        return torch.cat([first[:, None], after[:, :-1]], 1)
+    counts, firsts = _bounds(lengths, first.device)
     flat, some = after.flatten(0, 1), counts > 0
     before = torch.cat([flat[:1], flat[:-1]])
     before[firsts[some]] = first[some]
     return before.view(after.shape)
 
 
-def _bounds(shape: torch.Size, lengths: list[int] | None, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return how many tokens each sequence has, and where it begins if all are laid end to end."""
-    alike = torch.full(shape[:1], shape[1], device=device)
-    counts = alike if lengths is None else torch.tensor(lengths, device=device)
+def _bounds(lengths: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return how many tokens each packed sequence has, and where it begins."""
+    counts = torch.tensor(lengths, device=device)
     return counts, counts.cumsum(0) - counts

@@ -52,7 +52,7 @@ def test_nothing_is_timed_when_logits_differ(monkeypatch):
     step = InPlace.step
     monkeypatch.setattr(InPlace, "step", lambda self, token: 1.001 * step(self, token))
     monkeypatch.setattr(_bench_decode, "latencies", lambda *x: pytest.fail("timed"))
-    with pytest.raises(RuntimeError, match=r"logits have a relative error of 1\.0e-03"):
+    with pytest.raises(RuntimeError, match=r"logits of ChunkStepper have a relative error of 1\.0e-03"):
         bench_decode(BenchDecodeConfig(**SMALL))
 
 

@@ -275,6 +275,7 @@ def test_a_graph_gives_logits_that_the_next_step_leaves_alone():
 
 @pytest.mark.gpu
 @pytest.mark.slow
+@pytest.mark.compile
 @pytest.mark.parametrize("batch", [1, 3])
 def test_kernels_say_what_torch_says(batch):
     pytest.importorskip("triton")

@@ -27,6 +27,12 @@ def rows():
     affine = result("affine")
     text, stream_text = (x for x in result("text-cpu")["scores"] if x["reading"] == "carried")
     apart = abs(text["loss"] - stream_text["loss"])
+    speeds = [result(f"language-speed-{length}")["rows"] for length in (512, 65_536)]
+    short, long = ({row["model"]: row["ratio"] for row in speed} for speed in speeds)
+    paper = next(row for row in result("language")["rows"] if row["row"] == "paper-64")
+    ways = {(x["form"], x["precision"]): x["loss"] for x in paper["scores"] if x["reading"] == "blocked"}
+    forms = abs(ways["streaming", "float32"] - ways["parallel", "float32"])
+    stream = stream | {"paper": paper["stream"]}
     loops, scans = ([row[f"{other}_speedup"] for row in affine["recurrence"]] for other in ("loop", "scan"))
     shape, mamba = f"(B, T, H, K, V) = {tuple(affine['config']['shape'])}", affine["mamba"]
     assert all(row["scan_length"] == row["shape"][1] for row in affine["recurrence"])
@@ -40,6 +46,15 @@ def rows():
         f"| a first language model, as `scannable train text` makes it on a CPU, on held-out articles | "
         f"{text['bits_per_byte']:.2f} bits a byte, streaming the same to {apart:.0e} nats | "
         f"`scannable evaluate text` | `text-cpu.json` |",
+        f"| training the paper's model at GPT-2's base size, C = 256, beside a compiled decoder with flash attention | "
+        f"{short['paper-256']:.2f} of its speed at T = 512, {long['paper-256']:.2f} times its speed at 65,536 "
+        f"(`cross`: {short['cross-256']:.2f} and {long['cross-256']:.2f}) | `scannable bench language` | "
+        f"`language-speed-*.json` |",
+        f"| the same at C = 64 on Wikipedia, its cross-entropy on WikiText-103's validation split streamed and at once "
+        f"| equal to {forms:.0e} nats a token | `scannable reproduce language` | `language.json` |",
+        f"| a token of a stream of 40,000 with that model on an H200 | {1e3 * stream['paper']['median']:.2f} ms, "
+        f"{stream['paper']['state_bytes'] / 1e6:.1f} MB kept, the last thousand "
+        f"{stream['paper']['ratio']:.3f} times the first | `scannable reproduce language` | `language.json` |",
         f"| scan with a free `combine`, beside a two-layer attention aggregator's bare calls | "
         f"{scan['overhead']['overhead']:.1%} | `scannable bench scan` | `scan.json` |",
         f"| scan against torch's generic `associative_scan`, forward and backward, (4, 512, 256) | "

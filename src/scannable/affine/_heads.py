@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def head_width(width: int, heads: int, share: float | int = 1) -> int:
+def head_width(width: int, heads: int, share: int | float = 1) -> int:
     """Return how wide one head is, if all of them share so much of the layer's width.
 
     Raises:

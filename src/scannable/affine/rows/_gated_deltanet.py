@@ -37,8 +37,8 @@ class GatedDeltaNet(Layer):
         width: int,
         heads: int = 4,
         *,
-        key_share: float = 0.75,
-        value_share: float = 1.5,
+        key_share: int | float = 0.75,
+        value_share: int | float = 1.5,
         negative_eigenvalues: bool = False,
     ) -> None:
         super().__init__(width)

@@ -33,7 +33,13 @@ class GLA(Layer):
     )
 
     def __init__(
-        self, width: int, heads: int = 4, *, key_share: float = 0.5, rank: int = 16, slowness: float = 16.0
+        self,
+        width: int,
+        heads: int = 4,
+        *,
+        key_share: int | float = 0.5,
+        rank: int = 16,
+        slowness: int | float = 16.0,
     ) -> None:
         super().__init__(width)
         check_sizes(rank=rank)

@@ -6,7 +6,7 @@ import pytest
 
 from scannable.cli import main
 from scannable.models import DecoderConfig, TransformerPSMConfig, build
-from scannable.training import TextConfig, TextRunConfig, save
+from scannable.training import TextConfig, TextRunConfig, save, train
 
 ARTICLE = " \n = One {} = \n \n It has a row of words , and all of them are short . \n"
 SIZE = len(ARTICLE.format(10))
@@ -106,3 +106,34 @@ def test_numbers_below_one_are_refused(psm, name, capsys):
 @pytest.mark.parametrize(("device", "code"), [("foo", 2), ("cuda:99", 1)])
 def test_a_device_that_is_not_there_is_refused(psm, device, code, capsys):
     assert "device must be" in refused(capsys, code, psm, "--device", device)
+
+
+@pytest.fixture
+def trained(text):
+    config = TextRunConfig(
+        model=DecoderConfig(width=8, heads=2, layers=1, positions="rotary"),
+        text=TextConfig(data=str(text), tokenizer="bytes", length=16),
+        time_limit=1e-6,
+    )
+    train(config, text.parent / "run")
+    return text.parent / "run"
+
+
+def test_what_was_trained_on_is_never_scored_as_held_out(trained, text, capsys):
+    assert evaluate(trained, "--limit", 20) == 0
+    text.write_text(text.read_text() + ARTICLE.format(99) * 20)
+    said = refused(capsys, 1, trained, "--limit", 20)
+    assert (
+        "must be what the run began with, since what was trained on would be scored as held out, got a"
+        in said
+    )
+    assert "a held-out part of fingerprint" in said
+    assert "restore the files, or name a text of your own with --data." in said
+    assert evaluate(trained, "--data", text, "--limit", 20) == 0
+
+
+def test_the_help_explains_every_column_that_has_a_name_of_its_own(capsys):
+    assert evaluate("--help") == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for words in ("authors' subset", "read merged", "merge has gone into"):
+        assert words in printed

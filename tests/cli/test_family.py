@@ -47,6 +47,16 @@ def test_costs_are_counted_printed_and_drawn(tmp_path, monkeypatch, capsys):
     assert ET.parse(figure).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
+def test_a_figure_that_has_no_place_is_refused_before_anything_is_counted(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "family_counts", lambda *_: pytest.fail("counted"))
+    missing = tmp_path / "missing"
+    assert main(["family", "--measure", "--figure", str(missing / "family.svg")]) == 1
+    said = capsys.readouterr().err
+    assert f"--figure must be a file in a folder that is there, got {missing / 'family.svg'}" in said
+    assert f"make the folder {missing} first." in said
+    assert ".partial" not in said
+
+
 def test_a_figure_of_nothing_is_refused(capsys):
     assert main(["family", "--figure", "x.svg"]) == 2
     assert "add --measure" in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -163,6 +163,41 @@ def test_a_terminal_is_not_given_orders_by_a_text(recite, generate, records):
     assert records("RUN", "a", *options)[0] == words
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_what_a_terminal_cannot_show_is_written_as_its_code(recite, generate, monkeypatch, encoding):
+    recite("\u2603!")
+    written = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", written)
+    done = generate("RUN", "a\u2603\t\\", "--tokens", 4, "--temperature", 0)
+    assert done.code == 0, done.err
+    written.flush()
+    assert written.buffer.getvalue().startswith(rb"a\u2603" + b"\t\\" + rb"\u2603!" + b"\n")
+
+
+def test_the_clock_of_a_prompt_starts_after_what_a_first_call_imports(recite, records, monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(command.time, "perf_counter", lambda: clock.now)
+    prefill, read = Recites.prefill, []
+
+    def slow(self, stream, tokens, logits="last"):
+        clock.now += 0.5 if read else 60
+        read.append(tokens.shape[1])
+        return prefill(self, stream, tokens, logits)
+
+    monkeypatch.setattr(Recites, "prefill", slow)
+    recite("word")
+    _, result = records("RUN", "abc", "--tokens", 3, "--temperature", 0)
+    assert (result["prompt_seconds"], result["seconds"], result["prompt_tokens"]) == (0.5, 1.0, 3)
+    assert read[:2] == [1, 3]
+
+
+def test_a_prompt_that_begins_with_a_dash_is_given_after_two(recite, generate):
+    recite("a")
+    done = generate("RUN", "--tokens", 1, "--temperature", 0, "--", "--json")
+    assert done.out.startswith("--jsona\n")
+    assert "after -- alone" in re.sub(r"[│\s]+", " ", generate("--help").out)
+
+
 @pytest.mark.parametrize("words", ["é on", "on é"])
 def test_ctrl_c_ends_a_text_without_end_and_all_is_said(recite, generate, records, words):
     recite(words, steps=13)

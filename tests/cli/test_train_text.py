@@ -4,8 +4,12 @@ import json
 
 import pytest
 
-from scannable.cli import main
+from scannable.cli import _train_text, main
+from scannable.cli._train_text import Options, parse
 from scannable.training import read_config
+from scannable.training._distributed import Peers
+from scannable.training._folder import fresh_model
+from scannable.training._text import TextCourse
 
 TEXT = "--text.tokenizer bytes --text.length 8 --tokens 16 --check-every 4 --check-tokens 20"
 RUN = "--steps 8 --optimiser.warmup 2 --log-every 4"
@@ -83,3 +87,52 @@ def test_words_are_not_evaluated_as_text_nor_text_as_words(command, capsys, tmp_
     assert "must have been trained on word problems" in " ".join(capsys.readouterr().err.split())
     assert main(["evaluate", "text", "s5"]) == 1
     assert "must have been trained on text" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_is_held_out_is_said(command, capsys, tmp_path):
+    assert main(command) == 0
+    assert "Held out: the last 25 of the 490 tokens of the only article (25 tokens);" in one_line(capsys)
+    assert main(["evaluate", "text", str(tmp_path / "run")]) == 0
+    assert "The text: the last 25 of the 490 tokens of the only article, held out in training." in one_line(
+        capsys
+    )
+
+
+@pytest.mark.parametrize("steps", [1, 40, 400, 1000, 5000])
+def test_a_warm_up_that_is_not_given_is_a_small_part_of_the_run(steps):
+    def warmup(*words):
+        args = ["--steps", str(steps), *words]
+        return parse(Options, args=args, config=()).config.optimiser.warmup
+
+    assert warmup() == warmup("--model", "affine") == min(50, max(1, steps // 20))
+    assert warmup("--optimiser.warmup", "1") == 1
+    if steps > 1:
+        assert warmup("--optimiser.warmup", str(steps - 1)) == steps - 1
+
+
+@pytest.mark.parametrize("chunk", [2, 3, 4, 8])
+def test_a_chunk_too_long_for_a_merge_is_said_and_no_other(command, capsys, chunk):
+    place = command.index("--model.chunk") + 1
+    command[place] = str(chunk)
+    assert main([*command, "--steps", "2"]) == 0
+    assert ("No merge will be trained: a window of 8" in one_line(capsys)) == (chunk >= 4)
+    config = read_config(command[command.index("--folder") + 1])
+    course, model = TextCourse(config, Peers()), fresh_model(config)
+    course.loss(model, course.batch(0)).backward()
+    assert any(x.grad is None for x in model.parameters()) == (chunk >= 4)
+
+
+@pytest.mark.parametrize("agreed", [False, True])
+def test_what_the_first_process_says_the_others_do_not_repeat(command, capsys, monkeypatch, agreed):
+    def refuse(*_):
+        error = ValueError("A rule.")
+        error.agreed = agreed
+        raise error
+
+    monkeypatch.setattr(_train_text, "run", refuse)
+    assert main(command) == 1
+    assert ("A rule." in capsys.readouterr().err) != agreed
+
+
+def one_line(capsys):
+    return " ".join(capsys.readouterr().out.split())

@@ -84,12 +84,10 @@ def test_a_place_that_cannot_be_written_is_told_by_its_name_with_a_cure(tmp_path
     missing = tmp_path / "missing"
     assert main(["view", "--out", str(missing / "page.html")]) == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert (
-        f"got {missing / 'page.html'} (No such file or directory); make the folder {missing} first." in said
-    )
+    assert f"got {missing / 'page.html'}; make the folder {missing} first." in said
     assert main(["view", "--out", str(tmp_path)]) == 1
     other = " ".join(capsys.readouterr().err.split())
-    assert f"got {tmp_path} (Is a directory); choose another file." in other
+    assert f"got the folder {tmp_path}; name a file in it." in other
     assert ".partial" not in said + other
     assert list(tmp_path.parent.glob(".*.partial")) == list(tmp_path.iterdir()) == []
 

@@ -45,6 +45,10 @@ def test_text_is_read_whatever_its_ending(name, file, tmp_path):
     assert text.tokenizer == name
 
 
+def test_the_mark_of_utf_8_at_the_beginning_is_no_text(tmp_path):
+    assert words(read_text(write(tmp_path / "a.txt", "\ufeff" + WORDS + "\ufeff"))) == WORDS + "\ufeff"
+
+
 @pytest.mark.parametrize("file", ["a.u16", "a.u16.xz", "a.u16.gz", "a.npy"])
 @pytest.mark.parametrize("kind", ["<u2", ">i4", "int64"])
 def test_ids_are_read_as_they_are(file, kind, tmp_path):
@@ -74,6 +78,11 @@ DAMAGED = {
     "latin.txt": (b"caf\xe9 au lait", "must be text in UTF-8, got the byte 0xe9 at offset 3"),
     "cut.txt": ("中".encode()[:2], "must be text in UTF-8, got the byte 0xe4 at offset 0"),
     "program.txt": (b"\x7fELF\x00\x01", "must be text in UTF-8, got the byte 0x00 at offset 4"),
+    "wide.txt": (
+        "Row".encode("utf-16"),
+        "must be text in UTF-8, got UTF-16, since it begins with the bytes ff fe",
+    ),
+    "turned.txt": (b"\xfe\xff\0R", "must be text in UTF-8, got UTF-16, since it begins with the bytes fe ff"),
     "odd.u16": (b"\x01\x00\x02", "must hold ids of two bytes each, got 3 bytes, an odd number"),
     "large.u16": (b"\x01\x00\xff\xff", "must hold ids from 0 to 50256, .* 'gpt2', got 65535 at place 1"),
     "cut.txt.xz": (lzma.compress(WORDS.encode())[:-9], "must be a whole .xz file, got one that breaks off"),

@@ -1,10 +1,13 @@
 """A row of the table of language models, tiny: what a call records, and how records are put together."""
 
+import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from scannable import experiments
 from scannable.cli import main
@@ -21,6 +24,9 @@ from scannable.experiments import (
 )
 from scannable.experiments import _bench_language as bench
 from scannable.models import Decoder, DecoderConfig, TransformerPSMConfig
+from scannable.training import TextRunConfig, load
+from scannable.training._folder import fresh_model
+from scannable.training._run import Run
 from scannable.viewer import record_page
 
 TINY = {
@@ -33,19 +39,20 @@ TINY = {
 }
 
 
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def tiny():
     """Rows that a CPU trains in a moment; windows of four chunks."""
-    for name, model in TINY.items():
-        monkeypatch.setitem(LANGUAGE_ROWS, name, LanguageRow(model=model, length=16))
-    monkeypatch.setitem(experiments.LANGUAGE_PEERS, 16, "decoder")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, model in TINY.items():
+            patch.setitem(LANGUAGE_ROWS, name, LanguageRow(model=model, length=16))
+        patch.setitem(experiments.LANGUAGE_PEERS, 16, "decoder")
+        yield
 
 
-@pytest.fixture
-def ids(tmp_path):
+@pytest.fixture(scope="module")
+def ids(tmp_path_factory):
     """A train and a valid part, in which some tokens are likelier than others; three articles of a title each."""
-    folder = tmp_path / "ids"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("ids")
     draw = np.random.default_rng(0)
     title = [220, 198, 796, 314, 796, 220, 198]
     for name, size in (("train", 600), ("valid", 120)):
@@ -95,7 +102,9 @@ def test_a_row_is_tried_trained_scored_in_both_forms_and_streamed(ids, tmp_path)
     assert found["stream"]["tokens"] == 30
     assert found["stream"]["state_bytes"] > 0
     # Where the files were is not told.
-    assert str(tmp_path) not in json.dumps(found)
+    told = json.dumps(found)
+    assert str(tmp_path) not in told
+    assert str(ids.parent) not in told
     place = tmp_path / "runs" / "paper-64-0"
     assert json.loads((place / "results.json").read_text()) == json.loads(json.dumps(found))
     assert (place / "report.html").read_text() == record_page(found)
@@ -108,6 +117,53 @@ def test_a_call_that_was_interrupted_after_training_loses_nothing(ids, tmp_path,
     assert first["training"]["losses"]
     assert {**again["training"], "seconds": 0} == {**first["training"], "seconds": 0}
     assert again["trials"] == first["trials"]
+
+
+def test_a_call_that_is_killed_goes_on_from_a_checkpoint_and_tells_no_peak(ids, tmp_path, monkeypatch):
+    monkeypatch.setattr("scannable.experiments._language._scores", lambda *_: None)
+    monkeypatch.setattr("scannable.experiments._language._peak", lambda _: 7)
+    config = small(ids, row="gpt2", rate=1e-3, stream=0)
+    whole = language(config, tmp_path / "whole")["training"]
+    update, steps = Run._update, []
+
+    def made(run):
+        steps.append(run.step)
+        if steps == [0, 1, 2]:
+            raise ZeroDivisionError  # inside a step, where nothing is saved, as when killed
+        update(run)
+
+    monkeypatch.setattr(Run, "_update", made)
+    clock = SimpleNamespace(monotonic=itertools.count(0, 301).__next__)
+    monkeypatch.setattr("scannable.training._loop.time", clock)
+    with pytest.raises(ZeroDivisionError):
+        language(config, tmp_path / "killed")
+    again = language(config, tmp_path / "killed")["training"]
+    assert steps == [0, 1, 2, 2, 3]
+    assert again["losses"] == whole["losses"]
+    # Neither a call that made some of the steps nor one that made none knows what all took.
+    repeated = language(config, tmp_path / "whole")["training"]
+    assert [made["peak_bytes"] for made in (whole, again, repeated)] == [7, None, None]
+
+
+def test_fresh_weights_are_those_a_run_begins_with_and_random_numbers_stay(ids, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("scannable.experiments._language.streamed", lambda model, *_: seen.append(model))
+    config = small(ids, row="paper-64", rate=1e-3, tokens=0, seed=3)
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        language(config, tmp_path / "runs")
+        assert torch.equal(torch.get_rng_state(), before)
+    train = TextRunConfig(model=TINY["paper-64"], seed=3)
+    for model in seen:
+        for weight, expected in zip(model.parameters(), fresh_model(train).parameters(), strict=True):
+            assert torch.equal(weight, expected)
+
+
+def test_on_a_cpu_a_row_is_trained_in_float32(ids, tmp_path, monkeypatch):
+    monkeypatch.setattr("scannable.experiments._language._scores", lambda *_: None)
+    language(small(ids, row="gpt2", rate=1e-3, stream=0), tmp_path)
+    assert load(tmp_path / "gpt2-0")[1].precision == "float32"
 
 
 def test_a_stream_that_grows_is_timed_at_its_end(ids, tmp_path):
@@ -175,14 +231,115 @@ def test_records_are_put_together_in_the_order_of_the_table(ids, tmp_path, capsy
     assert "--out is where --collect writes its page" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"one row and seed each, got two of \[\('decoder', 0\)\]"):
         collect([*files, files[0]])
-    files[0].write_text("[]")
-    with pytest.raises(ValueError, match=r"decoder-0\.json must be what scannable reproduce language --json"):
-        collect(files)
 
 
 def test_an_unknown_row_is_refused():
     with pytest.raises(ValueError, match=r"row must be one of \['paper-32'.*got 'lstm'"):
         LanguageConfig(row="lstm")
+
+
+@pytest.fixture(scope="module")
+def record(ids, tmp_path_factory):
+    """What a row's call printed, its stream of 30 tokens after a chunk of 4."""
+    return language(small(ids, row="paper-64", rate=1e-2), tmp_path_factory.mktemp("run"))
+
+
+def test_a_stream_timed_alone_counts_if_it_is_as_long_as_the_rows_own(record, tmp_path):
+    def table(alone):
+        files = [tmp_path / "row.json", tmp_path / "stream.json"]
+        for path, content in zip(files, (record, alone), strict=True):
+            path.write_text(json.dumps(content))
+        found = collect(files)
+        return language_table(found, 16)[0]["stream"], len(found["streams"])
+
+    alone = record | {"scores": None, "training": None, "stream": record["stream"] | {"median": 7.0}}
+    assert table(alone) == (alone["stream"], 1)
+    longer = alone | {"stream": alone["stream"] | {"tokens": 31}}
+    assert table(longer) == (longer["stream"], 1)
+    shorter = alone | {"stream": alone["stream"] | {"tokens": 29}}
+    assert table(shorter) == (record["stream"], 0)
+    other = shorter | {"row": "decoder"}
+    assert table(other) == (record["stream"], 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"kind": "demo"}, "a record of kind 'demo'"),
+        ({"bench": "scan"}, "a record of bench 'scan'"),
+        ({"row": "lstm"}, "a record of row 'lstm', which is not in the table"),
+        ({"row": []}, "a record of row '[]', which is not in the table"),
+        ({"seed": "x"}, "a record of seed 'x'"),
+        ({"scores": None, "stream": None}, "a record of a call that measured nothing"),
+        ({"training": {}}, "a record with something missing or of another form"),
+        ({"scores": [1]}, "a record with something missing or of another form"),
+        ({"stream": {"tokens": 3}}, "a record with something missing or of another form"),
+    ],
+)
+def test_a_file_that_the_table_cannot_hold_is_told_in_words(record, tmp_path, capsys, change, said):
+    path = tmp_path / "row.json"
+    path.write_text(json.dumps(record | change))
+    assert main(["reproduce", "language", "--collect", str(path)]) == 1
+    assert capsys.readouterr().err == (
+        f"scannable: {path} must be what scannable reproduce language --json or scannable bench language --json "
+        f"printed, got {said}; leave it out.\n"
+    )
+
+
+def test_a_file_that_is_no_record_is_told_by_its_name_once(tmp_path, capsys):
+    path = tmp_path / "row.json"
+    for content in ("[]", "{", None):
+        path.unlink(missing_ok=True) if content is None else path.write_text(content)
+        assert main(["reproduce", "language", "--collect", str(path)]) == 1
+        said = capsys.readouterr().err
+        assert said.count(str(path)) == 1
+        assert "Error(" not in said
+
+
+def test_a_page_in_a_folder_that_is_not_there_is_refused_with_the_cure(record, tmp_path, capsys):
+    path, missing = tmp_path / "row.json", tmp_path / "missing"
+    path.write_text(json.dumps(record))
+    command = ["reproduce", "language", "--collect", str(path), "--out"]
+    assert main([*command, str(missing / "page.html")]) == 1
+    said = capsys.readouterr().err
+    assert (
+        f"--out must be a file in a folder that is there, got {missing / 'page.html'}; make the folder"
+        in said
+    )
+    assert main([*command, str(tmp_path)]) == 1
+    other = capsys.readouterr().err
+    assert f"--out must be a file, got the folder {tmp_path}; name a file in it." in other
+    assert ".partial" not in said + other
+
+
+def test_a_call_that_only_timed_a_stream_says_what_it_took(ids, tmp_path, capsys):
+    words = f"reproduce language --row paper-64 --data {ids} --rate 1e-3 --tokens 0 --stream 30 --device cpu"
+    assert main([*words.split(), "--step-tokens", "16", "--folder", str(tmp_path / "runs")]) == 0
+    assert "30 tokens in one stream: median" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"step_tokens": 100},
+            "a multiple of the 16 tokens that gpt2 reads at once, got 100; set step_tokens to 96",
+        ),
+        ({"step_tokens": 9}, "got 9; set step_tokens to 16"),
+        ({"rates": ()}, r"Learning rates must be .* one at least, got rates=\[\]"),
+        ({"rates": (1e-3, -1.0)}, r"above zero, .* got rates=\[0.001, -1.0\]"),
+        ({"rate": 0.0}, "above zero, .* got rate=0.0"),
+        ({"rate": float("nan")}, "finite numbers above zero, .* got rate=nan"),
+        ({"device": "foo"}, "device must be a name that torch knows"),
+    ],
+)
+def test_a_call_that_could_not_be_reported_truly_is_refused(ids, fields, said):
+    with pytest.raises(ValueError, match=said):
+        small(ids, row="gpt2", **fields)
+
+
+def test_all_rows_take_the_tokens_of_an_update_as_they_are():
+    assert all(LanguageConfig(row=row).step_tokens == 65_536 for row in LANGUAGE_ROWS)
 
 
 def speeds(**fields):

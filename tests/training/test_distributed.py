@@ -197,6 +197,8 @@ def test_a_sharded_run_goes_on_replicated(alone, said):
 )
 def test_what_two_processes_cannot_do_is_refused_by_both_and_leaves_no_folder(place, said, name, words):
     assert [words in line["message"] for line in said[name]] == [True, True]
+    # What only the first could know is said by the first alone.
+    assert [line["agreed"] for line in said[name]] == [False, name == "file/run"]
     assert not (place / name).exists()
 
 

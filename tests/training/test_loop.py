@@ -4,6 +4,7 @@ import random
 import shutil
 import signal
 import threading
+import time
 from functools import partial
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from scannable.models import TransformerPSMConfig
 from scannable.tasks import WordProblemConfig
 from scannable.training import Check, CurriculumConfig, Progress, load, read_config, train
+from scannable.training import _files as files_module
+from scannable.training import _run as run_module
 from scannable.training._checkpoint import read_tensors, weights, write_tensors
 from scannable.training._run import Run
 from scannable.training._words import WordCourse
@@ -340,8 +343,11 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     run = Run(CONFIG, tmp_path)
     next(run.model.parameters()).data.fill_(float("inf"))
     with pytest.raises(
-        FloatingPointError, match=r"must stay finite, got values in .* that are not by step 0; lower"
+        FloatingPointError, match=r"must stay finite, got values in .* by step 0; lower .* in a new folder\.$"
     ):
+        run.save()
+    run.saved_step = 0
+    with pytest.raises(FloatingPointError, match=r"in a new folder\. .* keeps its last checkpoint\.$"):
         run.save()
     assert not list(tmp_path.iterdir())
 
@@ -395,3 +401,29 @@ def test_a_run_resumes_on_a_gpu(tmp_path):
             train(config, tmp_path / draw, report=stop_at(8))
         assert train(config, tmp_path / draw).step == 30
         load(tmp_path / draw, device="cuda")
+
+
+@pytest.mark.parametrize("slow", ["checks", "saves"])
+def test_the_speed_is_that_of_the_steps_without_checks_and_saves(tmp_path, monkeypatch, slow):
+    owner, name = {"checks": (WordCourse, "check"), "saves": (run_module, "write_tensors")}[slow]
+    whole = getattr(owner, name)
+
+    def slept(*arguments):
+        time.sleep(0.4)
+        return whole(*arguments)
+
+    monkeypatch.setattr(owner, name, slept)
+    config, events = tiny(steps=8, log_every=2, save_every=0.0 if slow == "saves" else 60.0), []
+    train(config, tmp_path, report=events.append)
+    spent = [event.tokens_per_second for event in events if isinstance(event, Progress)]
+    # Two steps of at most 64 tokens: with one pause among them, 320 tokens a second.
+    assert min(spent[1:]) > 640
+
+
+def test_a_refusal_in_words_is_not_put_into_other_words(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(f"{path} must have room on its disk.")
+
+    monkeypatch.setattr(files_module, "write_text", full)
+    with pytest.raises(OSError, match=r"^\S+config\.json must have room on its disk\.$"):
+        train(tiny(), tmp_path / "run")

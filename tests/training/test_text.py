@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from scannable.data import read
 from scannable.models import AffineLanguageModelConfig, DecoderConfig, TransformerPSMConfig
 from scannable.training import OptimiserConfig, Progress, TextCheck, TextConfig, TextRunConfig, load, train
+from scannable.training._checkpoint import read_tensors, write_tensors
 from scannable.training._distributed import Peers
 from scannable.training._folder import fresh_model
 from scannable.training._text import TextCourse
@@ -170,7 +172,7 @@ def test_a_run_learns_its_text_and_says_so(verse, tmp_path):
     assert [event.step for event in checks] == [15, 30]
     assert checks[1].loss < checks[0].loss
     for check in checks:
-        assert check.tokens == 39
+        assert check.tokens == 40
         assert check.perplexity == pytest.approx(math.exp(check.loss))
         assert check.bits_per_byte == pytest.approx(check.loss / math.log(2))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -198,7 +200,9 @@ def test_a_run_does_not_go_on_with_another_text(verse, tmp_path):
     train(settings, tmp_path / "run")
     files = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     verse.write_bytes(VERSE.replace(b"fox", b"cat"))
-    with pytest.raises(ValueError, match="must go on with the text it began with, got one of fingerprint"):
+    with pytest.raises(
+        ValueError, match="must go on with the text it began with, got a training part of fing"
+    ):
         train(settings, tmp_path / "run")
     other = replace(settings, text=replace(settings.text, data=str(tmp_path / "other.txt")))
     (tmp_path / "other.txt").write_bytes(VERSE)
@@ -232,3 +236,44 @@ def test_a_step_in_parts_is_the_same_step(counted, tmp_path):
         assert loss == pytest.approx(losses[0], rel=1e-5)
         assert torch.allclose(weight, weights[0], atol=1e-4)
         assert not torch.equal(weight, weights[0])
+
+
+def in_parts(tmp_path):
+    """A folder with a held-out part of its own."""
+    (tmp_path / "parts").mkdir()
+    for part in ("train", "valid"):
+        (tmp_path / "parts" / f"{part}.txt").write_bytes(VERSE)
+    return tmp_path / "parts"
+
+
+def test_a_run_does_not_go_on_with_another_held_out_part(tmp_path):
+    parts = in_parts(tmp_path)
+    train(config(parts, time_limit=1e-6), tmp_path / "run")
+    (parts / "valid.txt").write_bytes(VERSE + b"!")
+    with pytest.raises(
+        ValueError, match=r"began with, got a held-out part of fingerprint \w+ after \w+; restore"
+    ):
+        train(config(parts), tmp_path / "run")
+
+
+def test_a_run_of_before_held_out_parts_had_fingerprints_goes_on(tmp_path):
+    parts = in_parts(tmp_path)
+    train(config(parts, time_limit=1e-6), tmp_path / "run")
+    for name in ("checkpoint", "model"):
+        path = tmp_path / "run" / f"{name}.safetensors"
+        tensors, facts = read_tensors(path)
+        assert facts["valid"] == read(parts, "bytes").valid.fingerprint
+        assert facts["text"] == read(parts, "bytes").train.fingerprint
+        del facts["valid"]
+        write_tensors(path, tensors, facts)
+    assert train(config(parts), tmp_path / "run").step == 30
+
+
+def test_what_is_held_out_is_said_once_and_before_the_first_step(verse, tmp_path):
+    said = []
+    train(config(verse), tmp_path / "run", report=said.append, about=said.append)
+    assert said[0] == (
+        "Held out: the last 68 of the 1350 tokens of the only article (68 tokens); checks score the first 40 tokens "
+        "of it."
+    )
+    assert not any(isinstance(event, str) for event in said[1:])

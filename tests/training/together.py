@@ -37,6 +37,7 @@ def main(file):
             said |= {"stopped": result.stopped, "step": result.step}
         except (ValueError, OSError, KeyboardInterrupt) as error:
             said |= {"error": type(error).__name__, "message": str(error)}
+            said["agreed"] = getattr(error, "agreed", False)
         # In one piece, so that lines of several processes do not mix.
         sys.stdout.write(json.dumps(said | {"events": events}) + "\n")
         sys.stdout.flush()

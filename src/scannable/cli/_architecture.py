@@ -16,9 +16,9 @@ def parse_run(
     kind: Any, recipes: dict[str, Any], *, args: list[str], config: tuple[Any, ...], **settings: Any
 ) -> Any:
     """Read the options of a run, those of the chosen model and of its row among them."""
-    recipe = recipes.get(_given(args, "--model") or "", recipes["transformer-psm"])
+    recipe = recipes.get(given(args, "--model") or "", recipes["transformer-psm"])
     if isinstance(recipe.model, AffineLanguageModelConfig):
-        recipe = replace(recipe, model=_with_row(recipe.model, _given(args, "--model.row")))
+        recipe = replace(recipe, model=_with_row(recipe.model, given(args, "--model.row")))
     options = tyro.cli(
         kind,
         args=args,
@@ -34,7 +34,7 @@ def name_of(architecture: Architecture, config: RunConfig) -> str:
     return config.model.row if isinstance(config.model, AffineLanguageModelConfig) else architecture
 
 
-def _given(args: list[str], name: str) -> str | None:
+def given(args: list[str], name: str) -> str | None:
     """Find what an option is set to ahead of all else, since it decides which options there are."""
     for place, word in enumerate(args):
         found, _, value = word.partition("=")

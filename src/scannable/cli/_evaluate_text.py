@@ -8,10 +8,10 @@ import tyro
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from scannable.cli._target import open_text
+from scannable.cli._target import open_text, own_text
 from scannable.cli._terminal import Terminal, percent, table
-from scannable.data import Text, read, read_text
-from scannable.training import Form, Reading, Scores, TextConfig, score
+from scannable.data import Text, read_text
+from scannable.training import Form, Reading, Scores, TextRunConfig, score
 from scannable.training._config import Precision
 from scannable.training._device import available, named
 
@@ -22,7 +22,12 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Score every token of a text but the first, each by the output after the token before it."""
+    """Score every token of a text but the first, each by the output after the token before it.
+
+    Two columns are for models with chunks: "authors' subset" is the perplexity over the tokens that the authors of the
+    Transformer-PSM score, all but the first of each chunk or window, so compare it only with itself; "read merged" is
+    the share of tokens whose output read a state that a merge has gone into, those from the third chunk on.
+    """
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run's folder."""
@@ -57,7 +62,7 @@ def run(options: Options, terminal: Terminal) -> bool:
     """Score the text in each reading and form, and print two tables."""
     device = available(options.device)
     model, config = open_text(options.run)
-    text = _text(options, config.text)
+    text = _text(options, config, terminal)
     length = options.length or config.text.length
     readings = get_args(Reading) if options.reading == "both" else (options.reading,)
     forms = get_args(Form) if options.form == "both" else (options.form,)
@@ -97,11 +102,13 @@ def run(options: Options, terminal: Terminal) -> bool:
     return True
 
 
-def _text(options: Options, settings: TextConfig) -> Text:
+def _text(options: Options, config: TextRunConfig, terminal: Terminal) -> Text:
     if options.data is None:
-        text = read(settings.data, settings.tokenizer).valid
+        splits = own_text(options.run, config)
+        text = splits.valid
+        terminal.say(f"The text: {splits.held_out or 'the validation part'}, held out in training.")
     else:
-        text = read_text(options.data, settings.tokenizer)
+        text = read_text(options.data, config.text.tokenizer)
     if options.limit is None:
         return text
     kept = options.limit + 1  # the first token is only read

@@ -9,9 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from scannable.affine import Row, family
+from scannable.cli._out import check_place, write_out
 from scannable.cli._terminal import BAD, DIM, GOOD, Terminal, size, table
 from scannable.experiments import FamilyConfig, family_counts
-from scannable.training._files import write_text
 from scannable.viewer import family_figure
 
 WIDE = 140
@@ -95,13 +95,15 @@ def _lines(formula: str) -> str:
 
 
 def _measure(options: Options, terminal: Terminal) -> bool:
+    if options.figure is not None:
+        check_place("--figure", options.figure)
     if terminal.live:
         with terminal.console.status("") as status:
             found = family_counts(options.config, lambda name: status.update(f"counting {name}"))
     else:
         found = family_counts(options.config)
     if options.figure is not None:
-        write_text(options.figure, family_figure(found))
+        write_out("--figure", options.figure, family_figure(found))
     terminal.record(found)
     longest = options.config.lengths[-1]
     drawn = table(

@@ -36,7 +36,7 @@ def follow(
             else:
                 terminal.say(f"step {event.step:,}: {line}")
 
-        result = train(config, folder, report=report)
+        result = train(config, folder, report=report, about=terminal.say)
         bar.update(row, completed=result.step)
     terminal.record({"event": "result", **asdict(result), "folder": str(folder)})
     return result

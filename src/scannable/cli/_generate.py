@@ -37,7 +37,7 @@ class Options:
     """A run's folder."""
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
     """What to go on from. With - it is read from the standard input, as it is, and "" begins an article: after the
-    vocabulary's separator, or in bytes after a new line."""
+    vocabulary's separator, or in bytes after a new line. One that begins with a dash is given last, after -- alone."""
     tokens: int = 200
     """How many tokens to write; with 0 it goes on until Ctrl-C."""
     temperature: int | float = 1.0
@@ -103,15 +103,17 @@ class _Writer:
     """Writes one token after another, and counts and times them."""
 
     def __init__(self, model: Any, prompt: Int[Tensor, "1 T"], draw: Sampler, *, graphs: bool) -> None:
-        begun = time.perf_counter()
-        with torch.no_grad():
-            logits, stream = model.prefill(model.start(), prompt)
-        self._reader, self._draw = model.stepper(stream, graphs=graphs), draw
         self._prompt, self._written, self._read = prompt.shape[1], 0, prompt.shape[1]
+        with torch.no_grad():
+            # What torch imports at the first call, for more than a second, is not the prompt's.
+            model.prefill(model.start(), prompt[:, :1])[0].cpu()
+            begun = time.perf_counter()
+            logits, stream = model.prefill(model.start(), prompt)
         self._logits = self._finite(logits)
+        self._prompt_seconds = time.perf_counter() - begun
+        self._reader, self._draw = model.stepper(stream, graphs=graphs), draw
         self._token: Tensor | None = None
         self._begun = time.perf_counter()
-        self._prompt_seconds = self._begun - begun
 
     def write(self) -> int:
         """Read the last token, if there is one, and return the next."""
@@ -162,13 +164,14 @@ def _stdin() -> str:
 
 
 def _show(piece: str, terminal: Terminal, style: str = "") -> None:
-    """Write a piece of text as it is, without markup and line breaks of our own."""
+    """Write a piece of text as it is, without markup and line breaks of our own, where the terminal can show it."""
     if not piece:
         return
     terminal.record({"event": "text", "text": piece})
     if not (terminal.json or terminal.silent):
-        shown = Segment(piece.translate(VISIBLE), Style.parse(style))
-        terminal.console.print(Segments([shown]), end="", crop=False)
+        encoding = terminal.console.encoding
+        shown = piece.translate(VISIBLE).encode(encoding, "backslashreplace").decode(encoding)
+        terminal.console.print(Segments([Segment(shown, Style.parse(style))]), end="", crop=False)
 
 
 def _summary(found: dict[str, Any]) -> str:

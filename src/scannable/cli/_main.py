@@ -52,11 +52,16 @@ def _run(name: str, rest: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except OSError as error:
-        complain(_told(error))
-        return FAILED
+        return _failed(error, _told(error))
     except (ValueError, TypeError, FloatingPointError, ImportError) as error:
-        complain(str(error))
-        return FAILED
+        return _failed(error, str(error))
+
+
+def _failed(error: Exception, words: str) -> int:
+    """Say why, unless the first of several processes says the same."""
+    if not getattr(error, "agreed", False):
+        complain(words)
+    return FAILED
 
 
 def _parse(name: str, module: Any, rest: list[str]) -> Any:

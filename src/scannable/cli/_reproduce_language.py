@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from scannable.cli._out import write_out
 from scannable.cli._terminal import Terminal, duration, percent, size, table
 from scannable.experiments import LANGUAGE_PEERS, LanguageConfig, collect, language, language_table
 from scannable.experiments._results import REPORT
 from scannable.training import Event, Progress
-from scannable.training._files import write_text
 from scannable.viewer import record_page
 
 
@@ -73,7 +73,7 @@ def _collect(paths: tuple[Path, ...], out: Path | None, terminal: Terminal) -> b
     """Put records together, and show them as tables, as JSON, or as a page."""
     records = collect(paths)
     if out:
-        write_text(out, record_page(records))
+        write_out("--out", out, record_page(records))
     terminal.record(records)
     for length in LANGUAGE_PEERS:
         _print_table(language_table(records, length), length, terminal)
@@ -124,9 +124,16 @@ def _print_table(lines: list[dict[str, Any]], length: int, terminal: Terminal) -
 def _print(found: dict[str, Any], terminal: Terminal) -> None:
     for trial in found["trials"] or []:
         terminal.say(f"learning rate {trial['rate']:g}: loss {trial['loss']:.4f} on the valid part")
-    training = found["training"]
-    if training is None:
-        return
+    if found["training"]:
+        _print_run(found, found["training"], terminal)
+    if stream := found["stream"]:
+        times = " · ".join(f"{name} {1e3 * stream[name]:.3f} ms" for name in ("median", "p99", "p999"))
+        terminal.say(
+            f"{stream['tokens']:,} tokens in one stream: {times}; it keeps {size(stream['state_bytes'])}."
+        )
+
+
+def _print_run(found: dict[str, Any], training: dict[str, Any], terminal: Terminal) -> None:
     terminal.say(
         f"[bold]{found['row']}[/], seed {found['seed']}: {training['parameters']:,} parameters, "
         f"{training['tokens']:,} tokens in {duration(training['seconds'])}, "
@@ -150,9 +157,3 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
             percent(row["merged_share"]),
         )
     terminal.say(drawn)
-    stream = found["stream"]
-    if stream:
-        times = " · ".join(f"{name} {1e3 * stream[name]:.3f} ms" for name in ("median", "p99", "p999"))
-        terminal.say(
-            f"{stream['tokens']:,} tokens in one stream: {times}; it keeps {size(stream['state_bytes'])}."
-        )

@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from scannable.data import Splits, read
 from scannable.training import AnyRunConfig, TextRunConfig, WordRunConfig, load, pretrained
+from scannable.training._folder import facts_of
+from scannable.training._text import changes, fingerprints
 
 
 def open_run(name: str) -> tuple[Any, AnyRunConfig]:
@@ -38,3 +41,19 @@ def open_text(name: str) -> tuple[Any, TextRunConfig]:
             f"scannable train text."
         )
     return model, config
+
+
+def own_text(name: str, config: TextRunConfig) -> Splits:
+    """Read the text that a run was trained and checked on, as it was then.
+
+    Raises:
+        ValueError: If it is another by now; files of older versions do not say which it was.
+    """
+    splits = read(config.text.data, config.text.tokenizer)
+    facts = facts_of(name) if Path(name).is_dir() else {}
+    if changed := changes(facts, fingerprints(splits)):
+        raise ValueError(
+            f"The data of {name} must be what the run began with, since what was trained on would be scored as held "
+            f"out, got {changed}; restore the files, or name a text of your own with --data."
+        )
+    return splits

@@ -1,15 +1,16 @@
 """``scannable train text``: a language model in a folder, made or taken up again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from scannable.cli._architecture import Architecture, name_of, parse_run
+from scannable.cli._architecture import Architecture, given, name_of, parse_run
 from scannable.cli._follow import follow
 from scannable.cli._terminal import Terminal, duration
 from scannable.experiments import TEXT_RECIPES
+from scannable.models import TransformerPSMConfig
 from scannable.training import Event, Progress, TextCheck, TextRunConfig
 
 
@@ -18,7 +19,8 @@ class Options:
     """Train a language model on a file or folder of text or token ids, or on the Wikipedia articles in the package.
 
     A run is one folder. The same command again takes up an interrupted run, and leaves one that is over as it is. With
-    `torchrun --nproc-per-node N -m scannable train text ...` N processes share every step.
+    `torchrun --nproc-per-node N -m scannable train text ...` N processes share every step. The warm-up, if it is not
+    given, is at most a twentieth of --steps.
     """
 
     architecture: Annotated[Architecture, tyro.conf.arg(name="model")] = "transformer-psm"
@@ -32,13 +34,29 @@ class Options:
 
 def parse(kind: type[Options], **settings: Any) -> Options:
     """Read the options, those of the chosen model among them."""
-    return parse_run(kind, TEXT_RECIPES, **settings)
+    steps = given(settings["args"], "--steps") or ""
+    recipes = {name: _shortened(recipe, steps) for name, recipe in TEXT_RECIPES.items()}
+    return parse_run(kind, recipes, **settings)
+
+
+def _shortened(recipe: TextRunConfig, steps: str) -> TextRunConfig:
+    """Let the warm-up be a small part of so many steps; what is no number is refused when it is read."""
+    if not steps.isdecimal():
+        return recipe
+    warmup = min(recipe.optimiser.warmup, max(1, int(steps) // 20))
+    return replace(recipe, optimiser=replace(recipe.optimiser, warmup=warmup))
 
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Train, and say how it goes."""
     config = options.config
     folder = options.folder or Path("runs") / f"text-{name_of(options.architecture, config)}-{config.seed}"
+    model, length = config.model, config.text.length
+    if isinstance(model, TransformerPSMConfig) and length <= 2 * model.chunk:
+        terminal.say(
+            f"No merge will be trained: a window of {length} tokens has at most two chunks of {model.chunk}, and a "
+            f"merge is first read by the third; lower --model.chunk or raise --text.length."
+        )
     result = follow(config, folder, terminal, _describe)
     why = "all steps are made" if result.stopped == "steps" else "the time is over"
     terminal.say(f"Over after {result.step:,} steps and {duration(result.seconds)}: {why}.")

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 import tyro
 
+from scannable.cli._out import write_out
 from scannable.cli._target import open_run
 from scannable.cli._terminal import DIM, Terminal
 from scannable.data import tokenizer
 from scannable.tasks import WordProblem
 from scannable.training import AnyRunConfig, WordRunConfig
-from scannable.training._files import write_text
 from scannable.viewer import View, view
 from scannable.viewer._record import RESULTS
 
@@ -50,24 +50,12 @@ def run(options: Options, terminal: Terminal) -> bool:
     """Write the page, say where it is, and open it where a person asked for no file."""
     made = _made(options.run, options.prompt, options.seed)
     path = options.out or Path(tempfile.mkdtemp(prefix="scannable-")) / "page.html"
-    _write(path, made.html)
+    write_out("--out", path, made.html)
     terminal.record({"path": str(path.resolve())})
     terminal.say(f"The page is in {path}; it opens by a double click and needs nothing else.")
     if options.out is None and not options.json and not webbrowser.open(path.resolve().as_uri()):
         terminal.say(f"[{DIM}]No browser was found here; open that file in one.[/]")
     return True
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_text(path, text)
-    except OSError as error:
-        if error.errno is None:  # it is in our words already
-            raise
-        cure = "choose another file" if path.parent.is_dir() else f"make the folder {path.parent} first"
-        raise OSError(
-            f"--out must be a file in a folder that is there and may be written, got {path} ({error.strerror}); {cure}."
-        ) from error
 
 
 def _made(run: str | None, prompt: str | None, seed: int) -> View:

@@ -1,5 +1,6 @@
 """One file as ids: plain text or ids, packed or not. Files come from outside: nothing in them is run or unpickled."""
 
+import codecs
 import gzip
 import lzma
 import zlib
@@ -38,10 +39,15 @@ def load(path: Path, tokenizer: Tokenizer) -> UInt16[np.ndarray, " T"]:
 
 def _text(path: Path) -> str:
     content = _unpacked(path)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(
+            f"{path} must be text in UTF-8, got UTF-16, since it begins with the bytes {content[:2].hex(' ')}; "
+            f"convert it to UTF-8."
+        )
     try:
         place = content.find(b"\0")
         if place < 0:
-            return content.decode("utf-8")
+            return content.decode("utf-8").removeprefix("\ufeff")  # a mark of UTF-8, no part of the text
     except UnicodeDecodeError as error:
         place = error.start
     raise ValueError(

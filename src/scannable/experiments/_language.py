@@ -11,19 +11,19 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from scannable.data import Text, read, read_text, tokenizer
+from scannable.data import Text, read, read_text
+from scannable.experiments._language_config import LanguageConfig
 from scannable.experiments._language_rows import LANGUAGE_ROWS
 from scannable.experiments._language_stream import streamed
 from scannable.experiments._measure import environment
 from scannable.experiments._results import history, write_results
-from scannable.models import build
 from scannable.training import (
     Event,
     OptimiserConfig,
@@ -33,56 +33,10 @@ from scannable.training import (
     score,
     train,
 )
+from scannable.training._device import available
+from scannable.training._folder import CHECKPOINT, fresh_model
 
 Report = Callable[[str, Event], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageConfig:
-    """Which row is trained, on what, and how long."""
-
-    row: str = "paper-64"
-    """The model, as docs/language.md names them."""
-    data: str | None = None
-    """A folder with a train and a valid part; left out: the articles in the package, to try the command."""
-    test: Path | None = None
-    """The text that is reported on; left out: the valid part."""
-    seed: int = 0
-    """Decides weights and the order of windows."""
-    rate: float | None = None
-    """The highest learning rate; left out: the best of `rates` in short trials."""
-    rates: tuple[float, ...] = (3e-4, 6e-4, 1.2e-3)
-    """What is tried."""
-    trial_tokens: int = 20_000_000
-    """Tokens of a trial."""
-    tokens: int = 370_000_000
-    """Tokens of the run itself; none: only the trials, and the stream with fresh weights."""
-    step_tokens: int = 65_536
-    """Tokens of an update."""
-    stream: int = 40_000
-    """Tokens of the stream that is timed, after its first chunk."""
-    parts: int = 1
-    """Parts in which an update's sequences go through the model, where memory is short."""
-    device: str = "cuda"
-    """Where all of it runs."""
-    compile: bool = True
-    """Train through torch.compile."""
-
-    @property
-    def name(self) -> str:
-        """What the folder of its figures is called: that of the run, or one beside it if none is trained in full."""
-        return f"{self.row}-{self.seed if self.tokens else 'trials' if self.rate is None else 'stream'}"
-
-    def __post_init__(self) -> None:
-        if self.row not in LANGUAGE_ROWS:
-            raise ValueError(
-                f"row must be one of {list(LANGUAGE_ROWS)}, got {self.row!r}; choose one of these."
-            )
-        if min(self.trial_tokens, self.step_tokens) < 1 or min(self.tokens, self.stream) < 0:
-            raise ValueError(
-                f"trial_tokens and step_tokens must be at least 1 and tokens and stream at least 0, got "
-                f"{self.trial_tokens}, {self.step_tokens}, {self.tokens} and {self.stream}; raise them."
-            )
 
 
 def language(config: LanguageConfig, folder: Path | str, report: Report | None = None) -> dict[str, Any]:
@@ -93,10 +47,11 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
     Returns:
         ``trials``: the loss on the valid part after each rate tried, and the best (None if a rate was given).
         ``training`` and ``scores`` (None if no tokens are trained on): what the run took, and how well each form
-        predicts the test text. ``stream``: what a token costs in one long stream, of fresh weights if none were
-        trained. ``machine`` and ``config`` tell where and how.
+        predicts the test text; ``peak_bytes`` is None unless this call made all steps on a GPU. ``stream``: what a
+        token costs in one long stream, of the weights that the run would begin with if none were trained. ``machine``
+        and ``config`` tell where and how.
     """
-    folder, say = Path(folder), report or (lambda *_: None)
+    folder, say, device = Path(folder), report or (lambda *_: None), available(config.device)
     place, trials, rate = folder / config.name, None, config.rate
     if rate is None:
         trials = {rate: _trial(config, rate, folder, say) for rate in config.rates}
@@ -117,14 +72,13 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
         | {"data": config.data and Path(config.data).name, "test": config.test and config.test.name},
     }
     text = read_text(config.test) if config.test else read(config.data).valid
+    run = _run(config, rate, max(1, config.tokens))
     if config.tokens:
-        run = _run(config, rate, config.tokens)
         found["training"] = _train(run, place, say)
         model, _ = load(place, device=config.device)
         found["scores"] = _scores(model, text, run)
     else:
-        with torch.device(config.device):
-            model = build(LANGUAGE_ROWS[config.row].model, tokenizer(text.tokenizer).vocabulary)
+        model = fresh_model(run).to(device)
     found["stream"] = streamed(model, text, config.stream)
     write_results(place, found)
     return found
@@ -143,10 +97,11 @@ def _run(config: LanguageConfig, rate: float, tokens: int) -> TextRunConfig:
         parts=config.parts,
         seed=config.seed,
         device=config.device,
-        precision="bfloat16",
+        # On a CPU a row is only tried, and bfloat16 is slower there.
+        precision="float32" if torch.device(config.device).type == "cpu" else "bfloat16",
         compile=config.compile,
         log_every=max(1, steps // 200),
-        save_every=1e9,
+        save_every=300.0,
         check_every=max(1, steps // 8),
         check_tokens=300_000,
     )
@@ -161,8 +116,8 @@ def _trial(config: LanguageConfig, rate: float, folder: Path, say: Report) -> fl
 
 
 def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any]:
-    """Train, and tell what it took."""
-    device = torch.device(run.device)
+    """Train, and tell what it took; a call that takes a run up again has not seen its peak of memory."""
+    device, whole = torch.device(run.device), not (folder / CHECKPOINT).exists()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     result = train(run, folder, report=partial(say, "training"))
@@ -175,11 +130,15 @@ def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any]:
         "tokens": result.step * run.tokens,
         "seconds": result.seconds,
         "tokens_per_second": statistics.median(event["tokens_per_second"] for event in progress),
-        "peak_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+        "peak_bytes": _peak(device) if whole else None,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "losses": [[event["step"], event["loss"]] for event in progress],
         "valid_losses": [[event["step"], event["loss"]] for event in checks],
     }
+
+
+def _peak(device: torch.device) -> int | None:
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def _scores(model: Any, text: Text, run: TextRunConfig) -> list[dict[str, Any]]:

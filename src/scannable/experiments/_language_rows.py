@@ -47,12 +47,7 @@ LANGUAGE_ROWS = {
     "paper-64-8k": LanguageRow(model=_psm(64), length=8192),
     "paper-256-8k": LanguageRow(model=_psm(256), length=8192),
     "cross-256-8k": LanguageRow(model=_psm(256, "cross"), length=8192),
-    "decoder-8k": LanguageRow(
-        model=replace(
-            DECODER,
-        ),
-        length=8192,
-    ),
+    "decoder-8k": LanguageRow(model=DECODER, length=8192),
     "window-512-8k": LanguageRow(model=replace(DECODER, window=512), length=8192),
 }
 """By name: the inference module or kind of model, ``C``, layers or window, and ``8k`` for 8,192 tokens at once.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scannable.experiments._language_rows import LANGUAGE_ROWS
-from scannable.viewer import read_record
+from scannable.viewer import read_record, record_page
 
 
 def collect(paths: Iterable[Path]) -> dict[str, Any]:
@@ -13,34 +13,71 @@ def collect(paths: Iterable[Path]) -> dict[str, Any]:
 
     Returns:
         ``rows``: the records of runs. ``trials``: those of calls that only tried learning rates. ``streams``: those of
-        calls that only timed a stream, which count for their rows. ``speeds``: those of ``scannable bench language``.
+        calls that only timed a stream, which the table shows in place of what runs of that row timed themselves; one
+        that read fewer tokens than theirs is left out. ``speeds``: those of ``scannable bench language``.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If a file is no such record, or two are of one row and seed.
     """
-    found: dict[str, list[Any]] = {"rows": [], "trials": [], "streams": [], "speeds": []}
+    found = _table({})
     for path in paths:
-        try:
-            record = read_record(path)
-            found[_part(record)].append(record)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        record = read_record(path)
+        if fault := _fault(record):
             raise ValueError(
                 f"{path} must be what scannable reproduce language --json or scannable bench language --json printed, "
-                f"got something else ({error!r}); leave it out."
-            ) from error
+                f"got {fault}; leave it out."
+            )
+        found[_part(record)].append(record)
     for part in ("rows", "trials", "streams"):
         records = found[part]
         records.sort(key=lambda record: (list(LANGUAGE_ROWS).index(record["row"]), record["seed"]))
         names = [(record["row"], record["seed"]) for record in records]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"Records must be of one row and seed each, got two of {twice}; leave one out.")
-    return {"format": 1, "kind": "language-table", **found}
+    own = [(record["row"], _read(record)) for record in found["rows"]]
+    found["streams"] = [
+        record
+        for record in found["streams"]
+        if all(_read(record) >= read for row, read in own if row == record["row"])
+    ]
+    return found
+
+
+def _table(parts: dict[str, list[Any]]) -> dict[str, Any]:
+    table = {"format": 1, "kind": "language-table", "rows": [], "trials": [], "streams": [], "speeds": []}
+    return table | parts
+
+
+def _fault(record: dict[str, Any]) -> str | None:
+    """Say what a record is, if the table cannot hold it."""
+    part = _part(record)
+    if part != "speeds":
+        for key, ours in (("bench", None), ("kind", "language")):
+            # Early records had no kind.
+            if (value := record.get(key, ours)) != ours:
+                return f"a record of {key} {str(value)[:40]!r}"
+        if record.get("row") not in list(LANGUAGE_ROWS):
+            return f"a record of row {str(record.get('row'))[:40]!r}, which is not in the table"
+        if not isinstance(record.get("seed"), int):
+            return f"a record of seed {str(record.get('seed'))[:40]!r}"
+        if part == "streams" and not record.get("stream"):
+            return "a record of a call that measured nothing"
+    try:
+        record_page(_table({part: [record]}))
+    except ValueError:
+        return "a record with something missing or of another form"
+    return None
 
 
 def _part(record: dict[str, Any]) -> str:
     """Say which part of the table a record belongs to."""
     if record.get("bench") == "language":
         return "speeds"
-    if record["row"] not in LANGUAGE_ROWS:
-        raise ValueError(f"there is no row {record['row']!r}")
-    return "rows" if record["scores"] else "trials" if record["trials"] else "streams"
+    return "rows" if record.get("scores") else "trials" if record.get("trials") else "streams"
+
+
+def _read(record: dict[str, Any]) -> int:
+    """Return how many tokens a record's stream read, those before it was timed counted in."""
+    stream = record["stream"]
+    return stream["after"] + stream["tokens"] if stream else 0

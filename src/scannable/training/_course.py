@@ -14,6 +14,11 @@ class Course(Protocol):
     """What a run learns; it knows where it stands, and that is written into checkpoints."""
 
     @property
+    def about(self) -> str:
+        """A line on what is kept for checks, for a person; empty where nothing is."""
+        ...
+
+    @property
     def length(self) -> int:
         """The longest sequence that is drawn now."""
         ...

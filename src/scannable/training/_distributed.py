@@ -62,7 +62,10 @@ class Peers:
         return found
 
     def lead(self, act: Callable[[], T]) -> T:
-        """Let the first process act while the others wait; its result, or its error, is everyone's."""
+        """Let the first process act while the others wait; its result, or its error, is everyone's.
+
+        In the others the error has the attribute ``agreed``, so that one of them speaks for all.
+        """
         if self.count == 1:
             return act()
         outcome: list[Any] = [None, None]
@@ -74,6 +77,8 @@ class Peers:
         dist.broadcast_object_list(outcome)
         result, error = outcome
         if error is not None:
+            if not self.leads:
+                error.agreed = True
             raise error
         return result
 

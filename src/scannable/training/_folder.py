@@ -12,6 +12,7 @@ from scannable.training._checkpoint import FORMAT, load_weights, read_tensors, w
 from scannable.training._config import FREE
 from scannable.training._files import read_json, write_json
 from scannable.training._kinds import AnyRunConfig
+from scannable.training._lock import LOCK
 from scannable.training._record import differences, from_json, to_json
 
 CONFIG, MODEL, CHECKPOINT, METRICS = (
@@ -43,7 +44,7 @@ def claim(folder: Path, config: AnyRunConfig) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} must be a folder, got a file; choose another place for the run.")
     strangers = [path.name for path in folder.iterdir()] if folder.exists() else []
-    strangers = sorted(name for name in strangers if not name.endswith(".partial"))
+    strangers = sorted(name for name in strangers if name != LOCK and not name.endswith(".partial"))
     if strangers:
         raise ValueError(
             f"{folder} must be empty or hold a run, got {strangers[:3]} and no {CONFIG}; choose another folder."
@@ -52,8 +53,10 @@ def claim(folder: Path, config: AnyRunConfig) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _write_config(folder, config)
     except OSError as error:
+        if error.errno is None:  # in words already
+            raise
         raise OSError(
-            f"{folder} must be a folder that can be made and written, got {error.strerror or error}; "
+            f"{folder} must be a folder that can be made and written, got {error.strerror}; "
             f"choose another place for the run."
         ) from error
 
@@ -132,6 +135,11 @@ def read_model(model: nn.Module, config: AnyRunConfig, folder: Path) -> None:
     tensors, facts = read_tensors(folder / MODEL)
     check_origin(folder / MODEL, facts, config, ("kind", "task", "text", "model"))
     load_weights(model, tensors, folder / MODEL)
+
+
+def facts_of(folder: Path | str) -> dict[str, Any]:
+    """Return what the model file of a run says beside its weights, once ``load`` has read it."""
+    return read_tensors(Path(folder) / MODEL)[1]
 
 
 def load(folder: Path | str, *, device: torch.device | str = "cpu") -> tuple[nn.Module, AnyRunConfig]:

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from scannable.training._distributed import joined
 from scannable.training._files import writing
 from scannable.training._folder import CHECKPOINT, METRICS, MODEL, claim, settle
 from scannable.training._kinds import AnyRunConfig
+from scannable.training._lock import locked
 from scannable.training._log import Event, Log, Report
 from scannable.training._run import Run
 
@@ -49,7 +50,13 @@ class Result:
     seconds: float
 
 
-def train(config: AnyRunConfig, folder: Path | str, *, report: Report | None = None) -> Result:
+def train(
+    config: AnyRunConfig,
+    folder: Path | str,
+    *,
+    report: Report | None = None,
+    about: Callable[[str], None] | None = None,
+) -> Result:
     """Train a model, or take up a run that was interrupted.
 
     Nothing is written outside ``folder``, nothing printed, and the caller's random generators stay as they are. Under
@@ -63,9 +70,11 @@ def train(config: AnyRunConfig, folder: Path | str, *, report: Report | None = N
             call, so a run that its time limit stopped goes on with a larger one. One that is over is not touched,
             except that a model file that is lost or damaged is written again from the checkpoint.
         report: Called with every event, between steps.
+        about: Called before the first step with a line for a person that says which text is held out, of a run on text.
 
     Raises:
-        ValueError: If the folder belongs to something else, or its checkpoint is damaged; nothing is overwritten.
+        ValueError: If the folder belongs to something else, another process trains in it, or its checkpoint is
+            damaged; nothing is overwritten.
         OSError: If the folder cannot be made or written.
         FloatingPointError: If the loss or a weight is no longer finite.
         KeyboardInterrupt: On Ctrl-C, after a checkpoint.
@@ -77,14 +86,18 @@ def train(config: AnyRunConfig, folder: Path | str, *, report: Report | None = N
         torch.random.fork_rng(devices=devices),
         _patient() as interrupted,
         closing(Run(config, folder, peers)) as run,
+        ExitStack() as held,
     ):
-        return _train(run, report or _ignore, interrupted)
+        peers.lead(lambda: held.enter_context(locked(folder)))
+        return _train(run, report or _ignore, about or _ignore, interrupted)
 
 
-def _train(run: Run, report: Report, interrupted: Callable[[], bool]) -> Result:
+def _train(run: Run, report: Report, about: Callable[[str], None], interrupted: Callable[[], bool]) -> Result:
     config, folder = run.config, run.folder
     if run.peers.lead(lambda: _begun(folder, config)):
         run.restore()
+    if run.peers.leads and run.course.about:
+        about(run.course.about)
     stopped = _stop(run)
     if stopped is not None and run.saved_step >= 0:
         run.mend()
@@ -180,5 +193,5 @@ def _patient() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
-def _ignore(event: Event | list[Event]) -> None:
+def _ignore(said: Event | list[Event] | str) -> None:
     pass

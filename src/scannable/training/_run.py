@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,11 @@ class Run:
             FloatingPointError: If a weight is not finite; the last checkpoint is kept.
             OSError: If they cannot be written; likewise.
         """
+        with self._paused():
+            self._save()
+        self.saved_step = self.step
+
+    def _save(self) -> None:
         tensors, facts = self._tensors(), self._facts()
 
         def write() -> None:
@@ -82,7 +89,6 @@ class Run:
             self._write_model(kept)
 
         self.peers.lead(write)
-        self.saved_step = self.step
 
     def mend(self) -> None:
         """Write the model by itself again if its file is lost, cannot be read, or is of an earlier step."""
@@ -179,7 +185,7 @@ class Run:
         alone = self.config.parallel == "replicate"
         if not self.course.due(self.step) or (alone and not self.peers.leads):
             return None
-        with together(self.objective):
+        with self._paused(), together(self.objective):
             return self.course.check(self.model, self.step)
 
     def _progress(self) -> Progress:
@@ -206,13 +212,23 @@ class Run:
         self._steps = self._tokens = 0
         self._since = time.monotonic()
 
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """Let the time inside not count as that of the steps that are reported on."""
+        self._loss.item()  # the steps so far are waited for, since their time does count
+        begun = time.monotonic()
+        yield
+        self._since += time.monotonic() - begun
+
     def _write_model(self, kept: dict[str, Tensor]) -> None:
-        write_tensors(self.folder / MODEL, kept, {"config": to_json(self.config), "step": self.step})
+        facts = {"config": to_json(self.config), "step": self.step, **self.course.facts()}
+        write_tensors(self.folder / MODEL, kept, facts)
 
     def _diverged(self, got: str) -> FloatingPointError:
+        kept = f" {self.folder} keeps its last checkpoint." if self.saved_step >= 0 else ""
         return FloatingPointError(
             f"Training must stay finite, got {got} by step {self.step}; lower optimiser.rate or optimiser.clip, or "
-            f"lengthen optimiser.warmup, in a new folder. {self.folder} keeps its last checkpoint."
+            f"lengthen optimiser.warmup, in a new folder.{kept}"
         )
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scannable.data import Text, read, tokenizer
+from scannable.data import Splits, Text, read, tokenizer
 from scannable.tasks import Batch
 from scannable.training._config import RunConfig
 from scannable.training._distributed import Peers
@@ -24,7 +24,9 @@ class TextConfig:
     """What is read, and how much of it at once."""
 
     data: str | None = None
-    """A file or folder of text or ids, or wikitext-103; left out: the Wikipedia articles in the package."""
+    """A file or folder of text or ids, or wikitext-103; left out: the Wikipedia articles in the package. Of a folder
+    the files are read, not folders in it; names that begin with train, valid or test say which part a file is of, and
+    without such names all are of train. Without a valid part the last twentieth is held out."""
     tokenizer: TokenizerName = "gpt2"
     """GPT-2's byte pairs: all 50,257, or the first 4,096 for a small head; or the 256 bytes."""
     length: int = 512
@@ -85,9 +87,11 @@ class TextCourse:
                 f"{peers.count * self.length}, or start another number."
             )
         splits = read(config.text.data, config.text.tokenizer)
-        self.fingerprint = splits.train.fingerprint
+        self.fingerprints = fingerprints(splits)
+        self.about = _about(splits, config.check_tokens)
         self.ids = torch.from_numpy(splits.train.ids.astype(np.int32)).to(self.device)
-        self.held_out = _beginning(splits.valid, config.check_tokens)
+        # The first token is only read.
+        self.held_out = _beginning(splits.valid, config.check_tokens + 1)
         self.windows = (len(self.ids) - self.length) // self.length
         if self.windows < 1:
             raise ValueError(
@@ -132,13 +136,13 @@ class TextCourse:
         return {}
 
     def facts(self) -> dict[str, Any]:
-        return {"text": self.fingerprint}
+        return dict(self.fingerprints)
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        if facts["text"] != self.fingerprint:
+        if changed := changes(facts, self.fingerprints):
             raise ValueError(
-                f"A run must go on with the text it began with, got one of fingerprint {self.fingerprint} after "
-                f"{facts['text']}; restore the files, or train in another folder."
+                f"A run must go on with the text it began with, got {changed}; restore the files, or train in "
+                f"another folder."
             )
 
     def _start(self, place: int) -> Tensor:
@@ -152,10 +156,33 @@ class TextCourse:
         return self._starts[place]
 
 
+def fingerprints(splits: Splits) -> dict[str, str]:
+    """Return what the files of a run say of its text: "text" is the hash of the training part, "valid" of the other."""
+    return {"text": splits.train.fingerprint, "valid": splits.valid.fingerprint}
+
+
+def changes(facts: dict[str, Any], found: dict[str, str]) -> str:
+    """Tell in which parts a text is not the one that a run's file speaks of; older files do not speak of all."""
+    names = {"text": "a training part", "valid": "a held-out part"}
+    return " and ".join(
+        f"{name} of fingerprint {found[key]} after {facts[key]}"
+        for key, name in names.items()
+        if key in facts and facts[key] != found[key]
+    )
+
+
 def text_loss(model: Any, batch: Batch) -> Float[Tensor, ""]:
     """Return the mean cross-entropy (nats) over the places that are asked; logits are never kept."""
     share = batch.mask / batch.mask.sum()
     return model.head.loss(model.features(batch.tokens), batch.targets, share)
+
+
+def _about(splits: Splits, check_tokens: int) -> str:
+    count = len(splits.valid.ids)
+    return (
+        f"Held out: {splits.held_out or 'the validation part'} ({count:,} tokens); checks score the first "
+        f"{min(check_tokens, count - 1):,} tokens of it."
+    )
 
 
 def _beginning(text: Text, tokens: int) -> Text:

@@ -45,6 +45,8 @@ class WordRunConfig(RunConfig):
 class WordCourse:
     """Words of growing length, and fresh ones at every check."""
 
+    about = ""
+
     def __init__(self, config: WordRunConfig) -> None:
         self.config, self.device = config, torch.device(config.device)
         self.task = WordProblem(config.task)

@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from affine.cases import IMPLEMENTATIONS, Kind, distance, draw, draw_elementwise, offsets_of, run
 
 PACKAGE = importlib.util.find_spec("fla")
-pytestmark = pytest.mark.skipif(PACKAGE is None, reason="needs flash-linear-attention")
+pytestmark = pytest.mark.skipif(
+    PACKAGE is None, reason="needs flash-linear-attention: pip install --group peers"
+)
 
 SUM, SCALAR, DIAGONAL = (Kind(decay, erase=False, read="after") for decay in ("none", "scalar", "diagonal"))
 DELTA, GATED_DELTA, KDA = (Kind(decay, erase=True, read="after") for decay in ("none", "scalar", "diagonal"))

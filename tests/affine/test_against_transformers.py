@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import scannable as sc
 
-transformers = pytest.importorskip("transformers")
+transformers = pytest.importorskip("transformers", reason="needs transformers: pip install --group peers")
 
 VOCABULARY, WIDTH, LAYERS = 11, 24, 2
 
@@ -66,7 +66,9 @@ def make_pair(row, options, tied):
         )
         theirs = transformers.Mamba2ForCausalLM(config)
         if options["groups"] > 1 and not hasattr(theirs.backbone.layers[0].mixer.norm, "group_size"):
-            pytest.skip("this older version of transformers takes the norm over all groups at once")
+            pytest.skip(
+                "this older version of transformers takes the norm over all groups at once: pip install --group peers"
+            )
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

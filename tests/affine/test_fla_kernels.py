@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from scannable import affine
 
+NEEDS = "needs flash-linear-attention (pip install --group peers) and Triton, as in torch for CUDA on Linux"
 KINDS = list(itertools.product([None, "scalar", "diagonal"], [False, True]))
 
 
@@ -40,7 +41,7 @@ def apart(got, expected):
 @pytest.mark.parametrize("read", ["after", "before"])
 @pytest.mark.parametrize("offsets", [None, [0, 3, 3, 67, 200]])
 def test_the_kernels_compute_the_definition(decay, erase, read, offsets):
-    pytest.importorskip("fla.ops.kda")
+    pytest.importorskip("fla.ops.kda", reason=NEEDS)
     packed = {} if offsets is None else {"batch": 1, "sequences": len(offsets) - 1}
     given = inputs(decay, erase, **packed)
     options = {"read": read, "offsets": offsets}
@@ -57,7 +58,7 @@ def test_the_kernels_compute_the_definition(decay, erase, read, offsets):
 @pytest.mark.gpu
 @pytest.mark.parametrize(("decay", "erase"), KINDS)
 def test_gradients_of_the_kernels_are_those_of_the_definition(decay, erase):
-    pytest.importorskip("fla.ops.kda")
+    pytest.importorskip("fla.ops.kda", reason=NEEDS)
     given = {name: None if x is None else x.requires_grad_() for name, x in inputs(decay, erase).items()}
     sources = [x for x in given.values() if x is not None]
     cotangents = [torch.randn(2, 200, 2, 64, device="cuda"), torch.randn(2, 2, 64, 64, device="cuda")]
@@ -70,6 +71,6 @@ def test_gradients_of_the_kernels_are_those_of_the_definition(decay, erase):
     try:
         found = gradients("fla")
     except RuntimeError as refusal:
-        pytest.skip(f"flash-linear-attention refuses: {refusal}")
+        pytest.skip(f"flash-linear-attention says what it needs: {refusal}")
     for got, expected in zip(found, gradients("recurrent"), strict=True):
         assert apart(got, expected) < 0.02

@@ -65,7 +65,7 @@ def test_s6_is_the_selective_scan_of_maps_of_the_token():
 
 @pytest.mark.parametrize("length", [1, 16, 21])
 def test_s6_is_the_scan_of_mambapy(length):
-    pscan = pytest.importorskip("mambapy.pscan").pscan
+    pscan = pytest.importorskip("mambapy.pscan", reason="needs mambapy: pip install --group peers").pscan
     inputs = [x.requires_grad_() for x in draw(length)]
     u, delta, A, B, C = inputs
     states = pscan((delta[..., None] * A).exp(), (delta * u)[..., None] * B[:, :, None])

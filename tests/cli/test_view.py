@@ -49,7 +49,7 @@ def test_a_run_that_was_measured_is_shown_from_the_inside_where_there_is_a_promp
         (["nowhere.json"], "A prompt is for a model, got RUN=nowhere.json"),
         (
             ["nowhere"],
-            "RUN must be a run's folder, a JSON file of ours or a packaged model such as s5, got 'nowhere'",
+            "RUN must be a run's folder or the name of a packaged model, got 'nowhere'; give a folder with config.json",
         ),
     ],
 )
@@ -66,9 +66,12 @@ def test_what_is_no_run_is_named_once_with_what_run_may_be(prompt, tmp_path, cap
     assert said.count("nowhere") == said.count("packaged model") == said.count(".\n") == 1
     (tmp_path / "empty").mkdir()
     assert main(["view", str(tmp_path / "empty"), *prompt, "--out", str(out)]) == 1
-    said = " ".join(capsys.readouterr().err.split())
-    assert "must hold config.json of a run or, if there is no prompt, results.json of a demo" in said
-    assert f"got {tmp_path / 'empty'} without; give the folder of a run" in said
+    measured = "" if prompt else ", a JSON file of ours, a folder with results.json"
+    assert capsys.readouterr().err == (
+        f"scannable: RUN must be a run's folder{measured} or the name of a packaged model, got "
+        f"'{tmp_path / 'empty'}'; give a folder with config.json or a name such as s5, or make a run with scannable "
+        f"train.\n"
+    )
 
 
 def test_a_damaged_run_is_told_by_what_is_wrong_with_it(run, capsys):

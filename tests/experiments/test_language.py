@@ -262,6 +262,26 @@ def test_a_stream_timed_alone_counts_if_it_is_as_long_as_the_rows_own(record, tm
     assert table(other) == (record["stream"], 1)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_of_streams_of_several_seeds_all_are_kept_and_the_first_is_shown(record, tmp_path, order):
+    def alone(seed):
+        stream = record["stream"] | {"median": 7.0 + seed}
+        return record | {"seed": seed, "scores": None, "training": None, "stream": stream}
+
+    contents = [record, *(alone(seed) for seed in order)]
+    files = [tmp_path / f"{place}.json" for place in range(len(contents))]
+    for path, content in zip(files, contents, strict=True):
+        path.write_text(json.dumps(content))
+    found = collect(files)
+    assert [(one["seed"], one["stream"]["median"]) for one in found["streams"]] == [
+        (0, 7.0),
+        (1, 8.0),
+        (2, 9.0),
+    ]
+    (line,) = language_table(found, 16)
+    assert line["stream"]["median"] == 7.0
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -29,7 +29,7 @@ def copy_gpt2(theirs, ours):
 
 @torch.no_grad()
 def test_it_says_what_gpt_2_of_transformers_says():
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="needs transformers: pip install --group peers")
     shape = {"vocab_size": 11, "n_positions": 20, "n_embd": 16, "n_layer": 3, "n_head": 2}
     theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**shape)).double().eval()
     for weight in theirs.parameters():

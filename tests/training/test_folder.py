@@ -7,7 +7,7 @@ from scannable.models import DecoderConfig
 from scannable.tasks import WordProblem, WordProblemConfig
 from scannable.training import load, pretrained, read_config, save, train
 from scannable.training._checkpoint import read_tensors, weights, write_tensors
-from scannable.training._folder import fresh_model
+from scannable.training._folder import facts_of, fresh_model
 from training.runs import tiny
 
 
@@ -59,6 +59,17 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_a_run_without_weights_is_refused(run):
     (run / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"must hold model\.safetensors"):
+        load(run)
+
+
+def test_what_a_model_file_says_beside_its_weights_is_read_without_them(run):
+    path = run / "model.safetensors"
+    facts = facts_of(run)
+    assert facts == read_tensors(path)[1]
+    assert facts["config"]["kind"] == "words"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert facts_of(run) == facts
+    with pytest.raises(ValueError, match="bytes do not fit its checksum"):
         load(run)
 
 

@@ -5,20 +5,32 @@ from typing import Any
 
 from scannable.data import Splits, read
 from scannable.training import AnyRunConfig, TextRunConfig, WordRunConfig, load, pretrained
-from scannable.training._folder import facts_of
+from scannable.training._folder import CONFIG, facts_of
 from scannable.training._text import changes, fingerprints
 
 
-def open_run(name: str) -> tuple[Any, AnyRunConfig]:
-    """Read the model of a run and its config."""
-    if Path(name).is_dir():
-        return load(name)
+def open_run(name: str, *others: str) -> tuple[Any, AnyRunConfig]:
+    """Read the model of a run and its config.
+
+    Args:
+        name: What RUN is.
+        others: What else RUN may be in the command that asks.
+
+    Raises:
+        ValueError: If it is none of these, or a run whose files are damaged.
+        FileNotFoundError: If a run has no weights.
+    """
+    folder = Path(name)
     try:
-        return pretrained(name)
-    except ValueError as error:
+        return load(folder) if folder.is_dir() else pretrained(name)
+    except (ValueError, FileNotFoundError) as error:
+        if (folder / CONFIG).exists():
+            raise
+        places = ", ".join(("a run's folder", *others))
         raise ValueError(
-            f"RUN must be a run's folder or the name of a packaged model, got {name!r}. {error}"
-        ) from None
+            f"RUN must be {places} or the name of a packaged model, got {name!r}; give a folder with {CONFIG} or a "
+            f"name such as s5, or make a run with scannable train."
+        ) from error
 
 
 def open_words(name: str) -> tuple[Any, WordRunConfig]:

@@ -4,7 +4,7 @@ import tempfile
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from scannable.cli._target import open_run
 from scannable.cli._terminal import DIM, Terminal
 from scannable.data import tokenizer
 from scannable.tasks import WordProblem
-from scannable.training import AnyRunConfig, WordRunConfig
+from scannable.training import WordRunConfig
 from scannable.viewer import View, view
 from scannable.viewer._record import RESULTS
 
@@ -75,7 +75,8 @@ def _made(run: str | None, prompt: str | None, seed: int) -> View:
 
 def _of_model(run: str, prompt: str | None, seed: int) -> View:
     """Let a model read the prompt, and show its tree."""
-    model, config = _opened(run)
+    measured = () if prompt is not None else ("a JSON file of ours", f"a folder with {RESULTS}")
+    model, config = open_run(run, *measured)
     if isinstance(config, WordRunConfig):
         task = WordProblem(config.task)
         if prompt is None:
@@ -89,25 +90,6 @@ def _of_model(run: str, prompt: str | None, seed: int) -> View:
             f"A run on text needs something to read, got prompt={prompt!r}; give --prompt 'The ...'."
         )
     return view(model, torch.from_numpy(reads.encode(prompt).astype(np.int64)), reads=reads, title=run)
-
-
-def _opened(run: str) -> tuple[Any, AnyRunConfig]:
-    """Open a run, or say once what RUN may be."""
-    folder = Path(run)
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise FileNotFoundError(
-            f"RUN as a folder must hold config.json of a run or, if there is no prompt, {RESULTS} of a demo or a "
-            f"reproduction, got {run} without; give the folder of a run, or make one with scannable train."
-        )
-    try:
-        return open_run(run)
-    except ValueError as error:
-        if folder.is_dir():
-            raise
-        raise ValueError(
-            f"RUN must be a run's folder, a JSON file of ours or a packaged model such as s5, got {run!r}, which is "
-            f"none of them; give one that is there, or make a run with scannable train."
-        ) from error
 
 
 def _elements(prompt: str, order: int) -> list[int]:

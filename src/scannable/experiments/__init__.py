@@ -1,7 +1,8 @@
 """The paper's experiments and the benches: each a function from a config to a JSON-able dictionary."""
 
 from scannable.experiments._bench_affine import BenchAffineConfig, bench_affine
-from scannable.experiments._bench_decode import BenchDecodeConfig, bench_decode
+from scannable.experiments._bench_decode import bench_decode
+from scannable.experiments._bench_decode_config import BenchDecodeConfig
 from scannable.experiments._bench_language import BenchLanguageConfig, bench_language
 from scannable.experiments._bench_scan import BenchScanConfig, bench_scan
 from scannable.experiments._demo import RECIPES, DemoConfig, MeasureConfig, demo

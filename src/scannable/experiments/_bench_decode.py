@@ -1,83 +1,29 @@
 """What a token costs to decode: steps in place of a PSM beside a full-attention decoder at its best, and others."""
 
-import copy
 import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from scannable.experiments._bench_decode_check import stream_after, verified
+from scannable.experiments._bench_decode_config import BenchDecodeConfig
 from scannable.experiments._bench_decode_peer import FullStepper, fastest_attention, timed
+from scannable.experiments._bench_decode_shapes import affine, decoder, psm
 from scannable.experiments._latency import latencies, summary
 from scannable.experiments._measure import environment
-from scannable.models import (
-    AffineLanguageModelConfig,
-    DecoderConfig,
-    ModelConfig,
-    TransformerPSMConfig,
-    build,
-)
+from scannable.models import ModelConfig, build
 from scannable.models._stepper import stepper
 from scannable.models._stepper_base import Stepper
 from scannable.models._stepper_graph import Programs
 
 Progress = Callable[[str], None]
-WIDER = {torch.bfloat16: torch.float32, torch.float32: torch.float64}
-"""The dtype that tells how far logits are off."""
-SLACK = 2.0
-"""How many times as far off as those of the value form those in place may be."""
 WARM_UP = 10
 """Steps that are verified before any are timed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchDecodeConfig:
-    """What is measured by ``bench_decode``; models have fresh weights, which cost what trained ones do."""
-
-    seed: int = 0
-    """Of weights and tokens."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """A CUDA device if there is one, unless told."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    """Of weights and states."""
-    width: int = 768
-    """Model width."""
-    heads: int = 12
-    """Attention heads."""
-    layers: int = 12
-    """Blocks of the decoders, and of the PSM's inference module; its aggregator has one."""
-    chunk: int = 256
-    """Tokens in a chunk."""
-    vocabulary: int = 50_257
-    """How many tokens there are."""
-    mamba2_layers: int = 24
-    """Layers without MLP."""
-    deltanet_layers: int = 10
-    """Layers of Gated DeltaNet, each with an MLP."""
-    contexts: tuple[int, ...] = (1024, 8192, 40_960)
-    """Tokens that were read before those that are timed."""
-    batches: tuple[int, ...] = (1, 32)
-    """Texts side by side."""
-    steps: int = 1000
-    """Timed tokens of each row."""
-    stream: int = 40_000
-    """Timed tokens of one long stream, after its first chunk."""
-    copied: int = 1 << 32
-    """Bytes that are copied to measure bandwidth."""
-    compile: bool = True
-    """Fuse steps with torch.compile."""
-
-    def __post_init__(self) -> None:
-        sizes = (*self.contexts, *self.batches, self.steps, self.stream, self.copied)
-        if not (self.contexts and self.batches) or min(sizes) < 1:
-            raise ValueError(
-                f"contexts, batches, steps, stream and copied must be at least 1, got {self.contexts}, "
-                f"{self.batches}, {self.steps}, {self.stream} and {self.copied}."
-            )
 
 
 def bench_decode(config: BenchDecodeConfig, *, progress: Progress | None = None) -> dict[str, Any]:
@@ -128,30 +74,22 @@ class _Bench:
             for inference in ("concatenated", "cross"):
                 self._psm(inference, batch)
             self._full(batch)
-            self._constant("sliding window", self._decoder(2 * self.config.chunk), batch)
+            self._constant("sliding window", decoder(self.config, 2 * self.config.chunk), batch)
             for row in ("mamba2", "gated-deltanet"):
-                self._constant(row, self._affine(row), batch)
+                self._constant(row, affine(self.config, row), batch)
 
     def _psm(self, inference: Literal["concatenated", "cross"], batch: int) -> None:
         config, name = self.config, f"psm {inference}"
-        shape = TransformerPSMConfig(
-            width=config.width,
-            heads=config.heads,
-            chunk=config.chunk,
-            inference_layers=config.layers,
-            positions="rotary",
-            inference=inference,
-        )
-        with self._built(name, shape, batch) as model:
+        with self._built(name, psm(config, inference), batch) as model:
             row = {"model": name, "batch": batch, "weight_bytes": _weights(model)}
             reader, made = self._stepper(model, batch, 3 * config.chunk - WARM_UP // 2)
             for context in config.contexts:
                 self.say(f"{name}, batch {batch}, context {context:,}")
-                reader.load(self._read(model, self._draw(context, batch)))
+                reader.load(stream_after(model, self._draw(context, batch)))
                 self.rows.append(row | made | {"context": context} | self._timed(reader, batch, config.steps))
             if batch == config.batches[0]:
                 self.say(f"{name}, {config.stream:,} tokens")
-                reader.load(self._read(model, self._draw(config.chunk, batch)))
+                reader.load(stream_after(model, self._draw(config.chunk, batch)))
                 self.streams.append(
                     row | {"tokens": config.stream} | self._timed(reader, batch, config.stream)
                 )
@@ -159,7 +97,7 @@ class _Bench:
 
     def _full(self, batch: int) -> None:
         name = "full attention"
-        with self._built(name, self._decoder(None), batch) as model:
+        with self._built(name, decoder(self.config, None), batch) as model:
             row = {"model": name, "batch": batch, "weight_bytes": _weights(model)}
             self._verify_full(model, batch)
             for context in self.config.contexts:
@@ -204,65 +142,23 @@ class _Bench:
             del model
             _free(self.device)
 
-    def _decoder(self, window: int | None) -> DecoderConfig:
-        config = self.config
-        return DecoderConfig(
-            width=config.width,
-            heads=config.heads,
-            layers=config.layers,
-            positions="rotary",
-            window=window,
-        )
-
-    def _affine(self, row: str) -> AffineLanguageModelConfig:
-        config = self.config
-        mamba = row == "mamba2"
-        return AffineLanguageModelConfig(
-            row=row,
-            width=config.width,
-            layers=config.mamba2_layers if mamba else config.deltanet_layers,
-            options={"heads": 2 * config.heads, "state": 128} if mamba else {"heads": config.heads // 2},
-            mlp=not mamba,
-            implementation="recurrent",
-        )
-
     def _stepper(self, model: Any, batch: int, count: int) -> tuple[Stepper, dict[str, float]]:
         """Return a stepper that was verified, how far off its logits are, and how long it took to make."""
         read, more = self._draw(count, batch), self._draw(WARM_UP, batch)
-        stream = self._read(model, read)
+        stream = stream_after(model, read)
         begun = time.perf_counter()
         reader = stepper(model, stream, compile=self.config.compile)
         seconds = time.perf_counter() - begun
-        return reader, {"setup_seconds": seconds, "error": self._verify(reader, model, stream, read, more)}
+        return reader, {"setup_seconds": seconds, "error": verified(reader, model, stream, read, more)}
 
     def _verify_full(self, model: Any, batch: int) -> None:
         """Verify a step of full attention on a short text."""
         count = 2 * self.config.chunk
         read, more = self._draw(count - 1, batch), self._draw(1, batch)
-        stream = self._read(model, read)
+        stream = stream_after(model, read)
         reader = FullStepper(model, batch, count, None, self._programs(), compile=self.config.compile)
         reader.load(stream)
-        self._verify(reader, model, stream, read, more)
-
-    def _verify(self, reader: Stepper, model: Any, stream: Any, read: Tensor, more: Tensor) -> float:
-        """Return how far logits in place are from those of a wider dtype, if the value form's are hardly nearer.
-
-        Two orders of the same sums differ by more than a fixed tolerance in some models of bfloat16, and by far less
-        in others.
-        """
-        exact = copy.deepcopy(model).to(WIDER[self.dtype])
-        truth, found, expected = self._read(exact, read), 0.0, 0.0
-        for token in more:
-            known, stream = model.step(stream, token)
-            sure, truth = exact.step(truth, token)
-            found = max(found, _distance(reader.step(token), sure))
-            expected = max(expected, _distance(known, sure))
-        if not found <= SLACK * expected:
-            raise RuntimeError(
-                f"A benchmark verifies before it times, but logits of {type(reader).__name__} have a relative error "
-                f"of {found:.1e}, and those of the value form {expected:.1e}; run the tests of scannable.models first."
-            )
-        return found
+        verified(reader, model, stream, read, more)
 
     def _timed(self, reader: Stepper, batch: int, count: int) -> dict[str, float]:
         """Time consecutive steps, after those of two chunks."""
@@ -270,11 +166,6 @@ class _Bench:
             reader.step(token)
         found = summary(latencies(reader.step, self._draw(count, batch)))
         return found | {"tokens_per_second": batch / found["mean"], "state_bytes": reader.nbytes}
-
-    def _read(self, model: Any, tokens: Tensor) -> Any:
-        """Return a stream that has read tokens ``(T, B)``."""
-        with torch.no_grad():
-            return model.prefill(model.start(tokens.shape[1]), tokens.T.contiguous())[1]
 
     def _draw(self, count: int, batch: int) -> Tensor:
         shape = count, batch
@@ -290,10 +181,6 @@ def _bandwidth(count: int, device: torch.device) -> float:
     target = torch.ones_like(source)
     seconds = timed(lambda: target.copy_(source), device)
     return 2 * count / seconds
-
-
-def _distance(found: Tensor, exact: Tensor) -> float:
-    return float((found.to(exact.dtype) - exact).norm() / exact.norm())
 
 
 def _weights(model: Any) -> int:

@@ -13,8 +13,9 @@ def collect(paths: Iterable[Path]) -> dict[str, Any]:
 
     Returns:
         ``rows``: the records of runs. ``trials``: those of calls that only tried learning rates. ``streams``: those of
-        calls that only timed a stream, which the table shows in place of what runs of that row timed themselves; one
-        that read fewer tokens than theirs is left out. ``speeds``: those of ``scannable bench language``.
+        calls that only timed a stream: the table shows the first seed's in place of what runs of that row timed
+        themselves; one that read fewer tokens than theirs is left out. ``speeds``: those of ``scannable bench
+        language``.
 
     Raises:
         FileNotFoundError: If there is no such file.

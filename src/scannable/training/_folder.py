@@ -1,10 +1,12 @@
 """The folder of a run: claimed for one config, and read back into a model."""
 
+import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from scannable.models import build
@@ -125,8 +127,8 @@ def write_model(
     write_tensors(folder / MODEL, kept, {"config": to_json(config)})
 
 
-def read_model(model: nn.Module, config: AnyRunConfig, folder: Path) -> None:
-    """Read what ``write_model`` wrote into a model of the same config.
+def read_model(model: nn.Module, config: AnyRunConfig, folder: Path) -> dict[str, Any]:
+    """Read what ``write_model`` wrote into a model of the same config; return what the file says beside the weights.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -135,11 +137,14 @@ def read_model(model: nn.Module, config: AnyRunConfig, folder: Path) -> None:
     tensors, facts = read_tensors(folder / MODEL)
     check_origin(folder / MODEL, facts, config, ("kind", "task", "text", "model"))
     load_weights(model, tensors, folder / MODEL)
+    return facts
 
 
 def facts_of(folder: Path | str) -> dict[str, Any]:
-    """Return what the model file of a run says beside its weights, once ``load`` has read it."""
-    return read_tensors(Path(folder) / MODEL)[1]
+    """Return what the model file of a run says beside its weights, which ``load`` has read and checked."""
+    # Not as "pt", which would open the file twice: a run that goes on may replace it in between.
+    with safe_open(Path(folder) / MODEL, "np") as file:
+        return json.loads(file.metadata()["facts"])
 
 
 def load(folder: Path | str, *, device: torch.device | str = "cpu") -> tuple[nn.Module, AnyRunConfig]:

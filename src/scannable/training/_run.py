@@ -2,8 +2,6 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from scannable.training._state import (
     restore_moments,
     seed_generators,
 )
+from scannable.training._stretch import Stretch
 
 _MODEL = "model."
 
@@ -49,7 +48,7 @@ class Run:
         seed_generators(derive(config.seed, "dropout", peers.rank), self.device)
         self.step, self.saved_step = 0, -1
         self._before, self._begun = 0.0, time.monotonic()
-        self._forget()
+        self._latest = Stretch(self.device)
 
     @property
     def seconds(self) -> float:
@@ -73,7 +72,7 @@ class Run:
             FloatingPointError: If a weight is not finite; the last checkpoint is kept.
             OSError: If they cannot be written; likewise.
         """
-        with self._paused():
+        with self._latest.paused():
             self._save()
         self.saved_step = self.step
 
@@ -96,9 +95,8 @@ class Run:
 
         def write() -> None:
             try:
-                read_model(fresh_model(self.config), self.config, self.folder)
-                # Other writers say no step.
-                stale = read_tensors(self.folder / MODEL)[1].get("step", self.step) != self.step
+                facts = read_model(fresh_model(self.config), self.config, self.folder)
+                stale = facts.get("step", self.step) != self.step  # other writers say no step
             except (FileNotFoundError, ValueError):
                 stale = True
             if stale:
@@ -160,24 +158,23 @@ class Run:
         }
 
     def _update(self) -> None:
-        config = self.config
+        config, latest = self.config, self._latest
         batch = self.course.batch(self.step)
-        self._rate = rate(config.optimiser, self.step, config.steps)
+        latest.rate = rate(config.optimiser, self.step, config.steps)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate
+            group["lr"] = latest.rate
         rows = len(batch.tokens)
         for start in range(0, rows, size := math.ceil(rows / config.parts)):
             part = batch.rows(start, start + size)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
                 value = self.objective(part) * (len(part.tokens) / rows)
             value.backward()
-            # Kept on the device: reading it at every step would make the GPU wait.
-            self._loss = self._loss + value.detach()
-        self._norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
+            latest.loss = latest.loss + value.detach()
+        latest.norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self._steps += 1
-        self._tokens += batch.tokens.numel() * self.peers.count
+        latest.steps += 1
+        latest.tokens += batch.tokens.numel() * self.peers.count
         self.step += 1
 
     def _check(self) -> Event | None:
@@ -185,40 +182,26 @@ class Run:
         alone = self.config.parallel == "replicate"
         if not self.course.due(self.step) or (alone and not self.peers.leads):
             return None
-        with self._paused(), together(self.objective):
+        with self._latest.paused(), together(self.objective):
             return self.course.check(self.model, self.step)
 
     def _progress(self) -> Progress:
-        mean = float(self.peers.mean(self._loss)) / self._steps
+        latest = self._latest
+        mean = float(self.peers.mean(latest.loss)) / latest.steps
         if not math.isfinite(mean):
             raise self._diverged(f"loss={mean}")
-        elapsed = time.monotonic() - self._since
         event = Progress(
             step=self.step,
             steps=self.config.steps,
             length=self.course.length,
             loss=mean,
-            rate=self._rate,
-            gradient_norm=float(whole(self._norm)),
-            tokens_per_second=self._tokens / max(elapsed, 1e-9),
+            rate=latest.rate,
+            gradient_norm=float(whole(latest.norm)),
+            tokens_per_second=latest.speed,
             seconds=self.seconds,
         )
-        self._forget()
+        self._latest = Stretch(self.device)
         return event
-
-    def _forget(self) -> None:
-        """Begin a new stretch of steps to report on."""
-        self._loss: Tensor = torch.zeros((), device=self.device)
-        self._steps = self._tokens = 0
-        self._since = time.monotonic()
-
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
-        """Let the time inside not count as that of the steps that are reported on."""
-        self._loss.item()  # the steps so far are waited for, since their time does count
-        begun = time.monotonic()
-        yield
-        self._since += time.monotonic() - begun
 
     def _write_model(self, kept: dict[str, Tensor]) -> None:
         facts = {"config": to_json(self.config), "step": self.step, **self.course.facts()}

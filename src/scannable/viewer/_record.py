@@ -18,6 +18,9 @@ FORMAT = 1
 RESULTS = "results.json"
 """What the record in a folder is called."""
 
+SHOWN = f"give {RESULTS} of a demo or a reproduction, or a trace"
+"""The cure where there is nothing to show."""
+
 PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "demo": demo_page,
     "s5": s5_page,
@@ -61,8 +64,8 @@ def record_page(record: dict[str, Any]) -> str:
     if not isinstance(kind, str) or kind not in PAGES:
         got = "no kind, as in the measurements of a bench" if kind is None else repr(kind)[:40]
         raise ValueError(
-            f"A record with a page must be of a kind in {list(PAGES)}, got {got}; give {RESULTS} of a demo or a "
-            f"reproduction, or a trace, since other measurements have no page."
+            f"A record with a page must be of a kind in {list(PAGES)}, got {got}; {SHOWN}, since other measurements "
+            f"have no page."
         )
     if PAGES[kind] is trace_page:
         return trace_page(record)
@@ -104,9 +107,7 @@ def read_record(path: Path | str) -> dict[str, Any]:
     """
     path = _place(path)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} must be a JSON file, got none there; give {RESULTS} of a demo or a reproduction, or a trace."
-        )
+        raise FileNotFoundError(f"{path} must be a JSON file, got none there; {SHOWN}.")
     with path.open("rb") as file:
         content = file.read(BYTES + 1)
     try:

@@ -13,7 +13,7 @@ def language_table(found: Record, length: int = 512) -> list[Record]:
     """Return a line of figures for each model that reads ``length`` tokens at once, means over its seeds.
 
     ``ratio`` is the perplexity over that of the decoder of the same seeds; ``interval`` and all that depends on the
-    weights' shape alone are of the first seed.
+    weights' shape alone are of the first seed, and so is ``stream``: of those that were timed alone if there are any.
     """
     by_name: dict[str, list[Record]] = {}
     for record in found["rows"]:
@@ -21,7 +21,7 @@ def language_table(found: Record, length: int = 512) -> list[Record]:
             by_name.setdefault(record["row"], []).append(record)
     peers = by_name.get(LANGUAGE_PEERS.get(length, ""), [])
     peer = {record["seed"]: blocked(record)["perplexity"] for record in peers}
-    streams = {record["row"]: record["stream"] for record in found.get("streams", ())}
+    streams = {record["row"]: record["stream"] for record in reversed(found.get("streams", []))}
     return [
         _line(name, records, peer) | {"stream": streams.get(name, records[0]["stream"])}
         for name, records in by_name.items()

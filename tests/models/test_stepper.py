@@ -14,6 +14,7 @@ from scannable.models._stepper_slots import SlotStack
 from scannable.models._stepper_work import TORCH
 from scannable.modules._rotary import angles
 
+TRITON = "needs Triton, which torch for CUDA on Linux brings along"
 LENGTH = 38
 """Nine chunks and a half: carries of every depth up to three, with and without a root above."""
 
@@ -278,7 +279,7 @@ def test_a_graph_gives_logits_that_the_next_step_leaves_alone():
 @pytest.mark.compile
 @pytest.mark.parametrize("batch", [1, 3])
 def test_kernels_say_what_torch_says(batch):
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", reason=TRITON)
     for positions in ("rotary", "slot"):
         model = psm(positions=positions).float()
         reader = agrees(model, "cuda", batch=batch, tolerance=1e-4)
@@ -288,11 +289,29 @@ def test_kernels_say_what_torch_says(batch):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("rows", [1, 2, 21, 32])
+@pytest.mark.parametrize(("columns", "inner"), [(96, 32), (32, 32), (301, 32), (32, 128), (70, 24)])
+def test_maps_with_all_that_is_around_say_what_torch_says(rows, columns, inner):
+    pytest.importorskip("triton", reason=TRITON)
+    from scannable.models._stepper_maps import Maps, overlaps
+
+    norm = torch.nn.LayerNorm(inner, device="cuda")
+    for weight in norm.parameters():
+        torch.nn.init.normal_(weight)
+    x, add = torch.randn(rows, inner, device="cuda"), torch.randn(rows, columns, device="cuda")
+    weight, bias = torch.randn(columns, inner, device="cuda"), torch.randn(columns, device="cuda")
+    for given in ({}, {"norm": norm, "gelu": True}, {"add": add}):
+        expected = TORCH.linear(x, weight, bias, **given)
+        for early in {False, overlaps(x.device)}:
+            assert close(Maps(early=early)(x, weight, bias, **given), expected, 1e-5)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("parts", [1, 3, 4])
 def test_attention_in_parts_reads_what_torch_reads(parts, ordered):
-    pytest.importorskip("triton")
-    from scannable.models._stepper_kernels import Attend
+    pytest.importorskip("triton", reason=TRITON)
+    from scannable.models._stepper_attention import Attend
 
     kept, qkv = torch.randn(2, 3, 4, 300, 16, device="cuda"), torch.randn(3, 192, device="cuda")
     place, bias = torch.tensor([170], device="cuda"), torch.zeros(300, device="cuda")
@@ -300,6 +319,6 @@ def test_attention_in_parts_reads_what_torch_reads(parts, ordered):
     if ordered:
         bias[171:] = -torch.inf
     rotation, other = angles(place, 16, torch.float32), kept.clone()
-    found = Attend(parts)(qkv, kept, rotation, place, bias, ordered=ordered)
+    found = Attend(parts=parts)(qkv, kept, rotation, place, bias, ordered=ordered)
     assert close(found, TORCH.attend(qkv, other, rotation, place, bias, ordered=ordered), 1e-5)
     assert close(kept, other, 1e-6)

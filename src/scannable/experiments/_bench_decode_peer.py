@@ -51,11 +51,16 @@ class _Way:
         return nullcontext() if self.backend is None else sdpa_kernel(self.backend)
 
     def work(self, work: Work) -> Work:
+        early = getattr(work.linear, "early", False)
         if self.backend is not None:
-            return replace(work, attend=TORCH.attend, compiled=True)
-        from scannable.models._stepper_kernels import Attend  # needs triton
+            # A compiler does not know what an early launch is.
+            maps: Any = work.linear
+            return replace(
+                work, linear=replace(maps, early=False) if early else maps, attend=TORCH.attend, compiled=True
+            )
+        from scannable.models._stepper_attention import Attend  # needs triton
 
-        return replace(work, attend=Attend(self.parts))
+        return replace(work, attend=Attend(parts=self.parts, early=early))
 
 
 _WAYS = {

@@ -48,7 +48,8 @@ class ChunkStepper(InPlace):
     def read(self) -> Tensor:
         inference, token = self.model.inference, self.token[:, None]
         place = self.slots.position - inference.prefix_slots
-        x = inference.embed(token, (self.start + place).expand(self.batch))
+        where = self.start + place if inference.absolute else place
+        x = inference.embed(token, where.expand(self.batch))
         self.ids.index_copy_(1, place, token)
         return self.slots.step(x[:, 0], self.model.head._weight())
 

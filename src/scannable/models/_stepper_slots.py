@@ -48,7 +48,8 @@ class SlotStack:
 
     def step(self, x: Float[Tensor, "B D"], head: Float[Tensor, "V D"]) -> Float[Tensor, "B V"]:
         """Read one slot and keep it, in the place of the oldest; return its logits."""
-        place, rotation, blocks = self.position % self.slots, None, cast("Any", self.stack.blocks)
+        place = self.position if self.ordered else self.position % self.slots
+        rotation, blocks = None, cast("Any", self.stack.blocks)
         linear, attend = self.work.linear, self.work.attend
         if self.bias is not None:
             self.bias.index_fill_(0, place, 0.0)

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from scannable.modules import Transformer
 from scannable.modules._rotary import rotate
 
+FEW = 32
+"""Rows up to which kernels of our own map them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
@@ -28,18 +31,24 @@ class Work:
 def fastest(stack: Transformer, batch: int) -> Work:
     """Return the fastest way known for a stack where it is.
 
-    One row is mapped by a kernel that takes norm, bias, activation and sum along, for which several rows are too many:
-    those are left to torch's matrix products, and to a compiler what is around them.
+    Up to `FEW` rows are mapped by kernels that take norm, bias, activation and sum along; more are left to torch's
+    matrix products, and to a compiler what is around them.
     """
     like, size = stack.norm.weight, stack.size
     whole = size & (size - 1) == 0
     if like.device.type != "cuda" or like.dtype == torch.float64 or not whole or find_spec("triton") is None:
         return TORCH
-    from scannable.models import _stepper_kernels as kernels  # needs triton
+    from scannable.models._stepper_attention import Attend  # needs triton
+    from scannable.models._stepper_maps import Maps, overlaps
 
+    early = overlaps(like.device)
     if batch == 1:
-        return Work(linear=kernels.linear, attend=kernels.Attend(), compiled=False)
-    return Work(linear=linear, attend=kernels.Attend(parts=4))
+        return Work(linear=Maps(early=early), attend=Attend(parts=8, block=64, early=early), compiled=False)
+    if batch <= FEW:
+        return Work(
+            linear=Maps(early=early), attend=Attend(parts=4, block=32, warps=2, early=early), compiled=False
+        )
+    return Work(linear=linear, attend=Attend(parts=4, block=32, warps=2))
 
 
 def linear(

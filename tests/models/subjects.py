@@ -28,7 +28,8 @@ def every_switch():
         turns = {"tied": i % 2 == 0, "recompute": i % 3 == 0}
         turns |= {"norm": (None, 2.0)[i % 7 == 0], "codebook_gradient": ("soft", "stop")[i % 11 == 0]}
         turns |= {"inference": ("concatenated", "cross")[i % 5 % 2]}
-        yield dict(zip(SWITCHES, values, strict=True)) | turns
+        switches = dict(zip(SWITCHES, values, strict=True)) | turns
+        yield switches | {"scaled": i % 4 == 1 and switches["codebook"] != "tied"}
 
 
 def stir(model, seed=0):

@@ -183,3 +183,5 @@ def test_numbers_that_make_no_sense_are_refused():
         TransformerPSMConfig(logit_scale=0.0)
     with refuses(ValueError, "at least one code, got 0"):
         TransformerPSM(TransformerPSMConfig(), 0)
+    with refuses(ValueError, "A tied codebook holds token vectors as they are, got scaled=True"):
+        TransformerPSMConfig(codebook="tied", scaled=True)

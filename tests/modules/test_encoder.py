@@ -3,10 +3,15 @@
 import pytest
 import torch
 
-from models.subjects import refuses
+from models.subjects import VOCABULARY, decoder, draw, psm, refuses, stir
+from scannable import AffineLanguageModel, AffineLanguageModelConfig
 from scannable.modules import TokenEncoder, VectorEncoder
 
 IDS = torch.tensor([[3, 1, 4], [1, 5, 9]])
+
+
+def affine(**switches):
+    return stir(AffineLanguageModel(AffineLanguageModelConfig(width=16, row="gla", **switches), VOCABULARY))
 
 
 def test_without_positions_a_leaf_is_rows_of_the_embedding():
@@ -14,6 +19,21 @@ def test_without_positions_a_leaf_is_rows_of_the_embedding():
     assert torch.equal(encoder(IDS), encoder.tokens.weight[IDS])
     assert torch.equal(encoder(IDS, 7), encoder(IDS))
     assert not encoder.absolute
+
+
+def test_scaled_vectors_begin_with_the_root_of_the_width_for_a_length():
+    encoder = TokenEncoder(10, 400, scaled=True)
+    assert torch.equal(encoder(IDS), 20 * encoder.tokens.weight[IDS])
+    assert torch.allclose(encoder(IDS).norm(dim=-1), torch.tensor(20.0), rtol=0.2)
+
+
+@pytest.mark.parametrize("model", [psm, decoder, affine])
+def test_scaled_every_model_reads_longer_vectors_and_says_the_same_of_them(model):
+    plain, scaled = model(tied=False), model(tied=False, scaled=True)
+    encoder = scaled.encoder if hasattr(scaled, "encoder") else scaled.embed
+    encoder.tokens.weight.data /= 16**0.5
+    tokens = draw(2, 13)
+    assert torch.allclose(scaled(tokens), plain(tokens), rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("positions", ["chunk", "global"])

@@ -35,6 +35,8 @@ class AffineLanguageModelConfig:
     """Whether the head's weights are those of the token embedding."""
     norm: float | None = None
     """Length of every token vector; free if left out."""
+    scaled: bool = False
+    """Whether token vectors are multiplied by the root of the width where they are read, though not in a tied head."""
     logit_scale: float = 1.0
     """What the head's logits are multiplied with."""
     dropout: float = 0.0
@@ -105,7 +107,7 @@ class AffineLanguageModel(Streaming):
     def __init__(self, config: AffineLanguageModelConfig, vocabulary: int) -> None:
         super().__init__()
         self.config = config
-        self.embed = TokenEncoder(vocabulary, config.width, norm=config.norm)
+        self.embed = TokenEncoder(vocabulary, config.width, norm=config.norm, scaled=config.scaled)
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
         self.norm = nn.RMSNorm(config.width, eps=1e-5)
         self.head = Head(self.embed.tokens, tied=config.tied, scale=config.logit_scale)

@@ -36,6 +36,8 @@ class DecoderConfig:
     """Whether the head's weights are those of the token embedding."""
     norm: float | None = None
     """Length of every token vector; free if left out."""
+    scaled: bool = False
+    """Whether token vectors are multiplied by the root of the width where they are read, though not in a tied head."""
     logit_scale: float = 1.0
     """What the head's logits are multiplied with."""
     dropout: float = 0.0
@@ -55,7 +57,7 @@ class Decoder(Streaming):
 
     def __init__(self, config: DecoderConfig, vocabulary: int) -> None:
         super().__init__()
-        self.embed = TokenEncoder(vocabulary, config.width, norm=config.norm)
+        self.embed = TokenEncoder(vocabulary, config.width, norm=config.norm, scaled=config.scaled)
         self.stack = Transformer(
             config.width,
             config.heads,

@@ -58,6 +58,8 @@ class TransformerPSMConfig:
     """Softness of the soft gradient."""
     norm: float | None = None
     """Length of every token vector and code; free if left out."""
+    scaled: bool = False
+    """Whether token vectors are multiplied by the root of the width where they are read, though not in a tied head."""
     logit_scale: float = 1.0
     """What the head's logits are multiplied with."""
     dropout: float = 0.0
@@ -71,6 +73,11 @@ class TransformerPSMConfig:
             raise ValueError(
                 f"Shared blocks need as many aggregator as inference layers, got {self.aggregator_layers} and "
                 f"{self.inference_layers}; make them equal, or set shared=False."
+            )
+        if self.scaled and self.codebook == "tied":
+            raise ValueError(
+                "A tied codebook holds token vectors as they are, got scaled=True; set scaled=False, or "
+                "codebook='own'."
             )
 
 
@@ -102,7 +109,9 @@ class TransformerPSM(PrefixScannable):
         if config.positions in ("chunk", "global"):
             added, within = config.positions, "none"
         limit = config.chunk if added == "chunk" else config.limit
-        encoder = TokenEncoder(vocabulary, config.width, positions=added, limit=limit, norm=config.norm)
+        encoder = TokenEncoder(
+            vocabulary, config.width, positions=added, limit=limit, norm=config.norm, scaled=config.scaled
+        )
         blocks = stack(config.inference_layers)
         learned = config.identity == "learned"
         aggregator: TransformerAggregator | Codebook = TransformerAggregator(

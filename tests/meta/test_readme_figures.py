@@ -33,6 +33,9 @@ def rows():
     ways = {(x["form"], x["precision"]): x["loss"] for x in paper["scores"] if x["reading"] == "blocked"}
     forms = abs(ways["streaming", "float32"] - ways["parallel", "float32"])
     stream = stream | {"paper": paper["stream"]}
+    decode = {(x["model"], x["batch"], x["context"]): x["mean"] for x in result("decode")["rows"]}
+    ends = [(1, 40_960), (32, 40_960), (1, 1_024)]
+    one, many, early = (decode["full attention", *end] / decode["psm concatenated", *end] for end in ends)
     loops, scans = ([row[f"{other}_speedup"] for row in affine["recurrence"]] for other in ("loop", "scan"))
     shape, mamba = f"(B, T, H, K, V) = {tuple(affine['config']['shape'])}", affine["mamba"]
     assert all(row["scan_length"] == row["shape"][1] for row in affine["recurrence"])
@@ -55,6 +58,9 @@ def rows():
         f"| a token of a stream of 40,000 with that model on an H200 | {1e3 * stream['paper']['median']:.2f} ms, "
         f"{stream['paper']['state_bytes'] / 1e6:.1f} MB kept, the last thousand "
         f"{stream['paper']['ratio']:.3f} times the first | `scannable reproduce language` | `language.json` |",
+        f"| a token at C = 256 beside full attention at its best, after 40,960 tokens | {one:.1f} times as fast "
+        f"for one text, {many:.1f} times for 32; after 1,024 {early:.2f} times | "
+        f"`scannable bench decode` | `decode.json` |",
         f"| scan with a free `combine`, beside a two-layer attention aggregator's bare calls | "
         f"{scan['overhead']['overhead']:.1%} | `scannable bench scan` | `scan.json` |",
         f"| scan against torch's generic `associative_scan`, forward and backward, (4, 512, 256) | "

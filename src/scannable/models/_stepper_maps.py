@@ -91,7 +91,10 @@ def _rows(
     GELU: tl.constexpr, ADD: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr,
     STAGES: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Map ``ROWS`` of ``B`` rows by matrix products, ``INNER`` inputs at once."""
+    """Map ``ROWS`` of ``B`` rows by matrix products, ``INNER`` inputs at once.
+
+    A column's weights lie in ``LINES`` of memory; ``WIDE`` is the power of two that holds them.
+    """
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     inner = tl.arange(0, INNER)

@@ -38,12 +38,24 @@ RICHEST = Kind("diagonal", erase=True, read="before")
 
 
 def draw(
-    kind, batch, length, heads=2, key=5, value=3, *, gates="moderate", dtype=torch.float64, seed=0, first=None
+    kind,
+    batch,
+    length,
+    heads=2,
+    key=5,
+    value=3,
+    *,
+    groups=None,
+    gates="moderate",
+    dtype=torch.float64,
+    seed=0,
+    first=None,
 ):
     """Draw inputs by name, with normalised keys and a first state.
 
     Args:
         kind: Which gates there are.
+        groups: How many queries and keys heads share, where not each has its own.
         gates: ``"moderate"``; ``"edges"``: many are exactly zero or one, and erase strengths go up to two; or
             ``"infinite"``: the same, moderate where they are neither.
         first: How many states, where it is not one for each row of the batch.
@@ -58,8 +70,8 @@ def draw(
         return torch.rand(like.shape, generator=generator) < share
 
     given = {
-        "q": normal(*shape, key),
-        "k": F.normalize(normal(*shape, key), dim=-1),
+        "q": normal(batch, length, groups or heads, key),
+        "k": F.normalize(normal(batch, length, groups or heads, key), dim=-1),
         "v": normal(*shape, value),
         "state": normal(batch if first is None else first, heads, key, value),
     }

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from affine.cases import distance, offsets_of
+from scannable.affine._decays import factors, segments
 from scannable.affine._layout import Layout
 from scannable.affine._peak import running_peak
 from scannable.affine._scores import weigh
@@ -86,6 +87,23 @@ def test_scores_are_products_with_the_decay_of_the_very_segment(size, kind, befo
         assert torch.allclose(got, expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("infinite", [False, True], ids=["finite", "infinite"])
+@pytest.mark.parametrize("size", [1, 2, 4, 32])
+def test_segments_are_each_summed_by_themselves(size, infinite):
+    decay = -torch.rand(3, size).double()
+    if infinite:
+        decay = decay.masked_fill(torch.rand_like(decay) < 0.3, -torch.inf)
+    parts, since, until, total = segments(decay)
+    seen, gate = factors(parts), decay.exp()
+    for t, s in itertools.product(range(size), repeat=2):
+        expected = gate[:, s + 1 : t + 1].prod(1) if s <= t else torch.zeros(3).double()
+        assert torch.allclose(seen[:, t, s], expected, rtol=1e-12, atol=0)
+    for t in range(size):
+        assert torch.allclose(since[:, t].exp(), gate[:, : t + 1].prod(1), rtol=1e-12, atol=0)
+        assert torch.allclose(until[:, t].exp(), gate[:, t + 1 :].prod(1), rtol=1e-12, atol=0)
+    assert torch.allclose(total[:, 0].exp(), gate.prod(1), rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 9])
 @pytest.mark.parametrize("reach", [0, 1, 3])
 def test_a_window_sees_the_tokens_before_across_calls(length, reach):
@@ -132,6 +150,18 @@ def test_a_convolution_is_that_of_torch():
         expected = torch.nn.functional.conv1d(joined, weight[:, None], given, groups=4).mT
         found = convolve(Window(x, before, None, 3, torch.float64), weight, given)
         assert distance(found, expected) < 1e-15
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 0, 1, 2]], ids=str)
+def test_derivatives_of_a_convolution_are_those_of_finite_differences(lengths):
+    x, before = torch.randn(1, 6, 2).double(), torch.randn(4 if lengths else 1, 3, 2).double()
+    given = [y.requires_grad_() for y in (x, before, torch.randn(2, 4).double(), torch.randn(2).double())]
+
+    def call(x, before, weight, bias):
+        return convolve(Window(x, before, lengths, 3, torch.float64), weight, bias)
+
+    torch.autograd.gradcheck(call, given)
+    torch.autograd.gradgradcheck(call, given)
 
 
 def peak_by_hand(fall, rise, first):

@@ -64,5 +64,5 @@ def test_a_row_with_nothing_in_it_is_refused(row, options, words):
 
 
 def test_a_recurrence_needs_a_head():
-    with refused(ValueError, "H >= 1"):
+    with refused(ValueError, "G >= 1"):
         affine.recurrence(*torch.zeros(3, 1, 5, 0, 3))

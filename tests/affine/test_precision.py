@@ -17,14 +17,15 @@ def rms(x):
     return float(x.double().square().mean().sqrt())
 
 
-def realistic(kind, seed=0, length=257):
-    given = draw(kind, 1, length, 2, 32, 32, dtype=torch.bfloat16, seed=seed)
+def realistic(kind, seed=0, length=257, groups=None):
+    given = draw(kind, 1, length, 2, 32, 32, groups=groups, dtype=torch.bfloat16, seed=seed)
     return given | {"q": given["q"] / 32**0.5, "state": given["state"].float()}
 
 
+@pytest.mark.parametrize("groups", [None, 1], ids=["own", "shared"])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_errors_with_bfloat16_inputs_are_those_of_the_definition_up_to_a_factor(kind):
-    given = realistic(kind)
+def test_errors_with_bfloat16_inputs_are_those_of_the_definition_up_to_a_factor(kind, groups):
+    given = realistic(kind, groups=groups)
     wide = {name: x.double() for name, x in given.items()}
     truth = everything(wide, **RECURRENT, read=kind.read)
     definition = everything(given, **RECURRENT, read=kind.read)

@@ -20,6 +20,8 @@ from affine.cases import (
     one_by_one,
     run,
 )
+from scannable.affine import _chunkwise
+from scannable.affine._layout import Layout
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 every_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
@@ -92,6 +94,41 @@ def test_any_number_of_heads_and_any_widths(heads, key, value):
         expected = everything(given, implementation="recurrent", read=kind.read)
         for implementation in FAST:
             assert_close(everything(given, implementation=implementation, read=kind.read), expected)
+
+
+@every_implementation
+@every_kind
+def test_heads_that_share_keys_are_as_if_each_had_its_own(implementation, kind):
+    def expanded(given, **options):
+        shared = {name: given[name].repeat_interleave(3, 2) for name in ("q", "k")}
+        return run(given | shared, **options)
+
+    for length in (1, 70):
+        given = draw(kind, 2, length, 6, groups=2, gates="edges")
+        expected = everything(given, expanded, implementation="recurrent", read=kind.read)
+        assert_close(everything(given, implementation=implementation, read=kind.read), expected)
+    lengths = [3, 0, CHUNK + 5]
+    given = draw(kind, 1, sum(lengths), 2, groups=1, first=3)
+    options = {"implementation": implementation, "read": kind.read}
+    found = everything(given, offsets=offsets_of(lengths), **options)
+    assert_close(found, everything(given, one_by_one(lengths), **options))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.erase], ids=str)
+@pytest.mark.parametrize(("size", "key", "value"), [(32, 20, 30), (64, 40, 30), (128, 80, 60)])
+def test_chunks_are_longer_where_states_are_larger(monkeypatch, kind, size, key, value):
+    sizes = []
+
+    def layout(*arguments):
+        sizes.append(arguments[-1])
+        return Layout(*arguments)
+
+    monkeypatch.setitem(_chunkwise.LONGEST, "cpu", 128)
+    monkeypatch.setattr("scannable.affine._summed.Layout", layout)
+    given = draw(kind, 1, 300, 2, key, value, gates="edges")
+    found = everything(given, read=kind.read)
+    assert sizes == [size]
+    assert_close(found, everything(given, implementation="recurrent", read=kind.read))
 
 
 @every_implementation
@@ -416,7 +453,9 @@ def test_two_runs_give_the_same_bits(kind, device):
 
 @pytest.mark.compile
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, when it imports its compiler
-@pytest.mark.parametrize("kind", [Kind("scalar", erase=True, read="after"), RICHEST], ids=str)
+@pytest.mark.parametrize(
+    "kind", [*(Kind("scalar", erase, "after") for erase in (False, True)), RICHEST], ids=str
+)
 def test_the_chunkwise_form_compiles_in_one_graph(monkeypatch, kind):
     monkeypatch.setattr("scannable.affine._chunkwise.CHUNK", 4)
     given = draw(kind, 2, 6)

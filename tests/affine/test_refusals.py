@@ -30,6 +30,7 @@ WRONG_SHAPES = {
     "queries without heads": ({"q": zeros(2, 6, 5), "k": zeros(2, 6, 5)}, "q and k", "(2, 6, 5)"),
     "no rows": ({"q": zeros(0, 6, 2, 5), "k": zeros(0, 6, 2, 5)}, "B >= 1", "(0, 6, 2, 5)"),
     "values of other heads": ({"v": zeros(2, 6, 1, 3)}, "v must have shape", "(2, 6, 1, 3)"),
+    "values without heads": ({"v": zeros(2, 6, 0, 3)}, "v must have shape", "(2, 6, 0, 3)"),
     "values of other tokens": ({"v": zeros(2, 5, 2, 3)}, "v must have shape", "(2, 5, 2, 3)"),
     "a decay of all heads": ({"decay": zeros(2, 6)}, "decay must have shape", "got (2, 6)"),
     "a decay of other heads": ({"decay": zeros(2, 6, 1)}, "decay must have shape", "(2, 6, 1)"),

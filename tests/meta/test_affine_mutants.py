@@ -18,25 +18,58 @@ from affine.cases import (
     offsets_of,
     run,
 )
-from scannable.affine import _chunkwise, _elementwise, _layout, _passage, _recurrence, _scores
+from scannable.affine import (
+    _chunkwise,
+    _decays,
+    _elementwise,
+    _layout,
+    _passage,
+    _recurrence,
+    _scores,
+    _states,
+    _summed,
+)
 
 OTHER = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE}
 
+SUMS = tuple(
+    Kind(decay, erase=False, read=read) for decay in ("none", "scalar") for read in ("after", "before")
+)
 KINDS = (
     Kind("none", erase=True, read="after"),
-    Kind("scalar", erase=True, read="after"),
-    Kind("scalar", erase=False, read="before"),
+    *(Kind("scalar", erase=True, read=read) for read in ("after", "before")),
+    *SUMS,
     *(Kind("diagonal", erase, read) for erase in (False, True) for read in ("after", "before")),
 )
 
 # Statements that choose how fast or with what rounding something goes: changed, they still give the right result.
 FREE = {
-    _chunkwise: ("CHUNK = ", "if longest <= 1 and", "size = min(CHUNK"),
+    _chunkwise: (
+        "CHUNK = ",
+        "LONGEST = ",
+        "one = longest == 1",
+        "size",
+        "while size < most",
+        "return min(size",
+    ),
+    _decays: ("size = 1 <<",),
     _elementwise: ("ENTRIES = ", "wanted = ", "spans = min(", "if spans < 2"),
     _layout: (),
     _passage: (),
     _scores: ("if other.shape[2] > 4",),
+    _states: (),
+    _summed: (),
 }
+
+USES = {
+    _decays: ((_summed, "segments"), (_summed, "Weigh"), (_scores, "segments"), (_scores, "factors")),
+    _layout: ((_chunkwise, "Layout"), (_summed, "Layout")),
+    _passage: ((_chunkwise, "Passage"),),
+    _scores: ((_chunkwise, "weigh"), (_summed, "weigh")),
+    _states: ((_summed, "Through"),),
+    _summed: ((_chunkwise, "summed"),),
+}
+"""Where a mutant is put in."""
 
 
 def changes_of(node):
@@ -105,18 +138,30 @@ def check_recurrences():
     for kind in KINDS:
         for given, options in (
             (draw(kind, 2, 13), {}),
-            (draw(kind, 1, sum(lengths), gates="edges", first=4), {"offsets": offsets_of(lengths)}),
+            (draw(kind, 1, sum(lengths), groups=1, gates="edges", first=4), {"offsets": offsets_of(lengths)}),
         ):
             expected = run(given, implementation="recurrent", read=kind.read, **options)
             found = run(given, read=kind.read, **options)
             assert all(distance(x, y) < 1e-10 for x, y in zip(found, expected, strict=True))
 
 
+def check_segments():
+    """Compare with sums of segments of four blocks of eight tokens, each by itself."""
+    decay = -torch.rand(2, 32).double()
+    parts, *ends = _summed.segments(decay)
+    between = [[decay[:, s + 1 : t + 1].sum(1) for s in range(32)] for t in range(32)]
+    between = torch.stack([torch.stack(row, 1) for row in between], 1)
+    assert distance(_scores.factors(parts), between.exp().tril()) < 1e-12
+    backwards = decay.flip(1).cumsum(1).flip(1)
+    expected = decay.cumsum(1), backwards - decay, backwards[:, :1]
+    assert all(distance(x, y) < 1e-12 for x, y in zip(ends, expected, strict=True))
+
+
 def check_derivatives(kinds):
     """Compare gradients too, and let finite differences judge those of second order."""
     check_recurrences()
     for kind in kinds:
-        given = draw(kind, 1, 11)
+        given = draw(kind, 1, 11, groups=1)
         found, expected = (
             everything(given, implementation=x, read=kind.read) for x in ("chunkwise", "recurrent")
         )
@@ -144,16 +189,18 @@ def install(monkeypatch, module, mutant):
         mutant.CHUNK = 4
         monkeypatch.setattr(_recurrence, "chunkwise", mutant.chunkwise)
     else:
-        name = {_layout: "Layout", _passage: "Passage", _scores: "weigh"}[module]
-        monkeypatch.setattr(_chunkwise, name, getattr(mutant, name))
+        for user, name in USES[module]:
+            monkeypatch.setattr(user, name, getattr(mutant, name))
 
 
 @pytest.mark.parametrize("module", FREE, ids=lambda module: module.__name__.rpartition("_")[2])
 def test_mutants_of_the_fast_forms_are_caught(monkeypatch, module):
     checks = {
         _elementwise: lambda: check_elementwise(monkeypatch),
-        _passage: lambda: check_derivatives(KINDS[1:3]),
-        _scores: lambda: check_derivatives(KINDS[3:]),
+        _decays: lambda: (check_segments(), check_derivatives(SUMS[2:])),
+        _passage: lambda: check_derivatives(KINDS[:2]),
+        _scores: lambda: check_derivatives(KINDS[-4:]),
+        _states: lambda: check_derivatives([*SUMS[1:3], KINDS[-4]]),
     }
     check = checks.get(module, check_recurrences)
     install(monkeypatch, module, module)

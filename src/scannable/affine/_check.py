@@ -25,22 +25,23 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, decay: Tensor | None, erase: T
         )
     if q.dim() != 4 or q.shape != k.shape or not q.shape[0] or not q.shape[2]:
         raise ValueError(
-            f"q and k must have one shape (B >= 1, T, H >= 1, K), got {tuple(q.shape)} and {tuple(k.shape)}; "
-            f"expand keys that several heads share."
+            f"q and k must have one shape (B >= 1, T, G >= 1, K), got {tuple(q.shape)} and {tuple(k.shape)}; "
+            f"give a query and a key to every group of heads."
         )
-    if v.dim() != 4 or v.shape[:3] != q.shape[:3]:
+    if v.dim() != 4 or v.shape[:2] != q.shape[:2] or not v.shape[2] or v.shape[2] % q.shape[2]:
         raise ValueError(
-            f"v must have shape (B, T, H, V) with the B, T and H of q, {tuple(q.shape[:3])}, got {tuple(v.shape)}; "
-            f"give each head its own values."
+            f"v must have shape (B, T, H, V) with the B and T of q, and H heads in its G groups, here "
+            f"{tuple(q.shape[:3])}, got {tuple(v.shape)}; give each head its own values."
         )
-    if decay is not None and decay.shape not in (q.shape[:3], q.shape):
+    each = tuple(v.shape[:3])
+    if decay is not None and tuple(decay.shape) not in (each, (*each, q.shape[3])):
         raise ValueError(
-            f"decay must have shape (B, T, H) or (B, T, H, K), here {tuple(q.shape[:3])} or {tuple(q.shape)}, "
+            f"decay must have shape (B, T, H) or (B, T, H, K), here {each} or {(*each, q.shape[3])}, "
             f"got {tuple(decay.shape)}; a decay that is the same everywhere is expanded to it."
         )
-    if erase is not None and erase.shape != q.shape[:3]:
+    if erase is not None and tuple(erase.shape) != each:
         raise ValueError(
-            f"erase must have shape (B, T, H), here {tuple(q.shape[:3])}, got {tuple(erase.shape)}; "
+            f"erase must have shape (B, T, H), here {each}, got {tuple(erase.shape)}; "
             f"it is one strength for each head."
         )
 

@@ -10,12 +10,17 @@ import torch
 from torch import Tensor
 
 from scannable.affine import reference
+from scannable.affine._heads import for_each_head
 from scannable.affine._layout import Layout
 from scannable.affine._passage import Passage
 from scannable.affine._scores import weigh
+from scannable.affine._summed import summed
 
 CHUNK = 32
-"""``C``: with more tokens the work inside chunks dominates, with fewer the loop over chunks."""
+"""``C``: with more tokens the work inside chunks dominates, with fewer that between them."""
+
+LONGEST = {"cpu": CHUNK, "cuda": 128}
+"""``C`` where states are large and nothing is erased: a GPU waits for memory, and longer chunks have fewer states."""
 
 
 def chunkwise(
@@ -35,27 +40,35 @@ def chunkwise(
     Beside these, ``lengths`` are those of packed sequences, or None, and ``product`` is the dtype of operands whose
     products are only read out; states are never rounded to it.
     """
-    longest = q.shape[1] if lengths is None else max(lengths, default=0)
-    if longest <= 1 and lengths is None:
-        return reference.recurrence(q, k, v, decay, erase, state, before=before)
     if not q.shape[1]:
         return v, state
+    longest = q.shape[1] if lengths is None else max(lengths)
+    one = longest == 1 and lengths is None
+    if erase is None and not one:
+        size = _size(k, v, longest)
+        return summed(q, k, v, decay, state, before=before, lengths=lengths, product=product, size=size)
+    q, k, v = (x.to(state.dtype) for x in (for_each_head(q, v.shape[2]), for_each_head(k, v.shape[2]), v))
+    if erase is None or one:
+        return reference.recurrence(q, k, v, decay, erase, state, before=before)
     size = min(CHUNK, 1 << (longest - 1).bit_length())
     layout = Layout(q.shape[0], q.shape[1], q.shape[2], lengths, size)
     q, k, v = (layout.fold(x) for x in (q, k, v))
     decay = None if decay is None else layout.fold(decay)
-    (scores, reads), keys, writes, kept = weigh(
-        q, k, decay, product, before=before, erasing=erase is not None
-    )
+    (scores, reads), keys, writes, kept = weigh(q, k, decay, product, before=before, erasing=True)
+    assert keys is not None
     state = layout.sort(state)
-    if erase is None or keys is None:
-        written = v
-        _, starts, last = Passage.apply(kept, None, None, None, writes.mT @ v, state, layout.steps, 1)
-    else:
-        strength = layout.fold(erase)[..., None]
-        one = torch.eye(size, dtype=k.dtype, device=k.device).expand_as(keys.scores)
-        inverse = torch.linalg.solve_triangular(strength * keys.scores, one, upper=False, unitriangular=True)
-        v, erased = inverse @ (strength * v), inverse @ (-strength * keys.reads)
-        written, starts, last = Passage.apply(kept, writes, erased, v, None, state, layout.steps, 1)
+    strength = layout.fold(erase)[..., None]
+    one = torch.eye(size, dtype=k.dtype, device=k.device).expand_as(keys.scores)
+    inverse = torch.linalg.solve_triangular(strength * keys.scores, one, upper=False, unitriangular=True)
+    v, erased = inverse @ (strength * v), inverse @ (-strength * keys.reads)
+    written, starts, last = Passage.apply(kept, writes, erased, v, None, state, layout.steps, 1)
     outputs = scores.to(product) @ written.to(product) + reads @ starts
     return layout.unfold(outputs), layout.unsort(last)
+
+
+def _size(k: Tensor, v: Tensor, longest: int) -> int:
+    """Return ``C``: a head has about as many scores in a chunk as numbers in its state."""
+    size, most = CHUNK, LONGEST.get(k.device.type, LONGEST["cuda"])
+    while size < most and size * size < k.shape[3] * v.shape[3]:
+        size *= 2
+    return min(size, 1 << (longest - 1).bit_length())

@@ -21,6 +21,11 @@ def head_width(width: int, heads: int, share: int | float = 1) -> int:
     return total // heads
 
 
+def for_each_head(x: Tensor, heads: int) -> Tensor:
+    """Give each head the queries or keys ``(B, T, G, K)`` that it shares with others: ``(B, T, H, K)``."""
+    return x if x.shape[2] == heads else x.repeat_interleave(heads // x.shape[2], 2)
+
+
 def unit_length(x: Tensor, wide: torch.dtype) -> Tensor:
     """Scale vectors ``(..., K)`` to a length of one, computed in ``wide``; zero stays zero, with a finite gradient."""
     x = x.to(wide)
@@ -28,7 +33,7 @@ def unit_length(x: Tensor, wide: torch.dtype) -> Tensor:
 
 
 class HeadNorm(nn.RMSNorm):
-    """An RMSNorm of what each head has read, in the dtype of its weights, since autocast reads in less.
+    """An RMSNorm of what each head has read, in the dtype of that, which is less than its weights' under autocast.
 
     Args:
         values: ``V``.
@@ -39,7 +44,7 @@ class HeadNorm(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, T, H, V)`` to ``(B, T, H V)``."""
-        return super().forward(x.to(self.weight.dtype)).flatten(2)
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps).flatten(2)
 
 
 class GatedOutput(nn.Module):

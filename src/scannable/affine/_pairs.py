@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from scannable.affine._actions import Action, Element, Elementwise, lift
+from scannable.affine._heads import for_each_head
 from scannable.affine._layer import Carry, Layer
 from scannable.affine._recurrence import state_dtype
 
@@ -26,7 +27,8 @@ class _Recorder(Carry):
         **options: Any,
     ) -> Tensor:
         gates = (None if x is None else x.to(self.wide) for x in (decay, erase))
-        self.pairs = lift(k.to(self.wide), v.to(self.wide), *gates)
+        k_of_each = for_each_head(k, v.shape[2])
+        self.pairs = lift(k_of_each.to(self.wide), v.to(self.wide), *gates)
         return super().recurrence(q, k, v, decay=decay, erase=erase, **options)
 
     def elementwise(self, write: Tensor, decay: Tensor) -> Tensor:

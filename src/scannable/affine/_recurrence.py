@@ -18,6 +18,7 @@ from scannable.affine._check import (
     check_state,
 )
 from scannable.affine._chunkwise import chunkwise
+from scannable.affine._heads import for_each_head
 
 Implementation = Literal["recurrent", "tree", "chunkwise", "fla"]
 Read = Literal["after", "before"]
@@ -31,8 +32,8 @@ def default_implementation(device: torch.device | str) -> Implementation:
 
 
 def recurrence(
-    q: Float[Tensor, "B T H K"],
-    k: Float[Tensor, "B T H K"],
+    q: Float[Tensor, "B T G K"],
+    k: Float[Tensor, "B T G K"],
     v: Float[Tensor, "B T H V"],
     *,
     decay: Float[Tensor, "B T H"] | Float[Tensor, "B T H K"] | None = None,
@@ -52,7 +53,8 @@ def recurrence(
     every form; transforms of ``torch.func`` need ``"recurrent"`` or ``"tree"``.
 
     Args:
-        q: Queries, bfloat16, float16, float32 or float64; keys and values have the same dtype.
+        q: Queries, bfloat16, float16, float32 or float64; keys and values have the same dtype. ``G`` divides ``H``:
+            each query and each key is that of ``H / G`` heads, one after the other.
         k: Keys; with ``erase`` they should have a length of one.
         v: Values.
         decay: In log space, at most zero; for each head, or for each channel of its keys. Minus infinity forgets all.
@@ -86,7 +88,7 @@ def recurrence(
     batch, length = q.shape[:2]
     lengths = None if offsets is None else check_packed(offsets, batch, length)
     wide = state_dtype(q, k, v, decay, erase)
-    shape = (batch if lengths is None else len(lengths), q.shape[2], q.shape[3], v.shape[3])
+    shape = (batch if lengths is None else len(lengths), v.shape[2], q.shape[3], v.shape[3])
     state = _first(state, shape, wide, q.device)
     if mask is not None:
         check_mask(mask, batch, length)
@@ -100,22 +102,25 @@ def recurrence(
         check_decay(decay, always=check)
     dtype, before = v.dtype, read == "before"
     product = wide if precision == "float32" or erase is not None else dtype
+    if name != "chunkwise":
+        q, k = (for_each_head(x, v.shape[2]) for x in (q, k))
     with torch.autocast(q.device.type, enabled=False):
         if name == "fla":
             from scannable.affine._fla import recurrence as run_fla
 
             return run_fla(q, k, v, decay, erase, state, before=before, lengths=lengths)
-        q, k, v = (x.to(wide) for x in (q, k, v))
         decay, erase = (None if x is None else x.to(wide) for x in (decay, erase))
-        if name == "recurrent":
-            run = lambda *x: reference.recurrence(*x, before=before)  # noqa: E731
-            o, state = _each(run, [q, k, v, decay, erase], state, lengths)
-        elif name == "tree":
-            o, state = _lifted.recurrence(q, k, v, decay, erase, state, before=before, lengths=lengths)
-        else:
+        if name == "chunkwise":
             o, state = chunkwise(
                 q, k, v, decay, erase, state, before=before, lengths=lengths, product=product
             )
+            return o.to(dtype), state
+        q, k, v = (x.to(wide) for x in (q, k, v))
+        if name == "recurrent":
+            run = lambda *x: reference.recurrence(*x, before=before)  # noqa: E731
+            o, state = _each(run, [q, k, v, decay, erase], state, lengths)
+        else:
+            o, state = _lifted.recurrence(q, k, v, decay, erase, state, before=before, lengths=lengths)
     return o.to(dtype), state
 
 

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from scannable.affine._decays import factors, segments
+from scannable.affine._derivatives import differentiate
+
 
 class Reading(NamedTuple):
     """What queries, or keys in their place, read.
@@ -65,42 +68,17 @@ def weigh(
         return Weighed(Reading(_meet(q, k, product).tril(-before), q), keys, k, None)
     if decay.dim() == 3:
         return _by_halves(q, k, decay.exp(), before, erasing)
-    between, since, until, total = _segments(decay)
-    keys = Reading(_meet(k, k, k.dtype) * between.exp(), since.exp()[..., None] * k) if erasing else None
+    parts, since, until, total = segments(decay)
+    seen = factors(parts)
+    keys = Reading(_meet(k, k, k.dtype) * seen, since.exp()[..., None] * k) if erasing else None
     if before:
-        between, since = F.pad(between, (0, 0, 1, -1), value=-torch.inf), F.pad(since, (1, -1))
-    queries = Reading(_meet(q, k, product) * between.exp(), since.exp()[..., None] * q)
+        seen, since = F.pad(seen, (0, 0, 1, -1)), F.pad(since, (1, -1))
+    queries = Reading(_meet(q, k, product) * seen, since.exp()[..., None] * q)
     return Weighed(queries, keys, until.exp()[..., None] * k, total.exp()[..., None])
 
 
 def _meet(q: Tensor, k: Tensor, product: torch.dtype) -> Tensor:
     return (q.to(product) @ k.to(product).mT).to(q.dtype)
-
-
-def _segments(decay: Float[Tensor, "R C"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sum the decays of every segment of a chunk, in spans that double from single tokens to the chunk.
-
-    Returns:
-        The sum of tokens ``s + 1`` to ``t`` at ``[t, s]``, minus infinity where ``s > t``, ``(R, C, C)``; the sums from
-        the first token up to and with each one, and of those behind each one, ``(R, C)``; that of all, ``(R, 1)``.
-    """
-    rows = len(decay)
-    since, until, total = decay, torch.zeros_like(decay), decay
-    between = until[..., None, None]
-    while total.shape[1] > 1:
-        (first, second), (early, late) = (
-            x.view(rows, -1, 2, x.shape[1] // total.shape[1]).unbind(2) for x in (since, until)
-        )
-        gone, left = total.view(rows, -1, 2, 1).unbind(2)
-        old, new = between.unflatten(1, (-1, 2)).unbind(2)
-        across = second[..., None] + early[..., None, :]
-        between = torch.cat(
-            [F.pad(old, (0, old.shape[-1]), value=-torch.inf), torch.cat([across, new], -1)], 2
-        )
-        since = torch.cat([first, gone + second], 2).flatten(1)
-        until = torch.cat([early + left, late], 2).flatten(1)
-        total = (gone + left).flatten(1)
-    return between.flatten(1, 2), since, until, total
 
 
 def _by_halves(q: Tensor, k: Tensor, gate: Tensor, before: bool, erasing: bool) -> Weighed:
@@ -136,16 +114,8 @@ class _Doubling(torch.autograd.Function):
         q, k, gate, *halves = ctx.saved_tensors
         before, erasing = ctx.before, ctx.erasing
         if torch.is_grad_enabled():
-            # Higher derivatives go through the way up, operation by operation; views tell equal arguments apart.
-            q, k, gate = given = [x.view_as(x) for x in (q, k, gate)]
-            found, _ = _double(q, k, gate, before, erasing)
-            outputs, of = zip(
-                *(x for x in zip(found, cotangents, strict=True) if x[0].requires_grad), strict=True
-            )
-            inputs = [x for x in given if x.requires_grad]
-            grads = torch.autograd.grad(outputs, inputs, of, create_graph=True)
-            grads = dict(zip(inputs, grads, strict=True))
-            return *(grads.get(x) for x in given), None, None
+            run = lambda q, k, gate: _double(q, k, gate, before, erasing)[0]  # noqa: E731
+            return *differentiate(run, (q, k, gate), cotangents), None, None
         of_scores, of_readers, of_keys, of_total = cotangents
         of_readers, of_keys = (x.clone(memory_format=torch.contiguous_format) for x in (of_readers, of_keys))
         while halves:

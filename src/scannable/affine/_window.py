@@ -1,7 +1,12 @@
 """The last few tokens: what short convolutions and token shifts read, across calls and packed neighbours."""
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from scannable.affine._derivatives import differentiate
 
 
 class Window:
@@ -21,14 +26,13 @@ class Window:
     def __init__(
         self, x: Tensor, before: Tensor | None, lengths: list[int] | None, reach: int, dtype: torch.dtype
     ) -> None:
-        sequences = x.shape[0] if lengths is None else len(lengths)
-        if before is None:
-            before = x.new_zeros(sequences, reach, x.shape[2])
-        before, self.reach = before.to(x.dtype), reach
+        self.reach, self.places = reach, None
         if lengths is None:
-            self.all, self.places = torch.cat([before, x], 1), None
+            # Padding needs no copy of its own where it is compiled.
+            self.all = F.pad(x, (0, 0, reach, 0)) if before is None else torch.cat([before.to(x.dtype), x], 1)
             self.kept = self.all[:, self.all.shape[1] - reach :].to(dtype, copy=True)
             return
+        before = x.new_zeros(len(lengths), reach, x.shape[2]) if before is None else before.to(x.dtype)
         pieces = zip(before.split(1), x.split(lengths, 1), strict=True)
         self.all = torch.cat([part for piece in pieces for part in piece], 1) if lengths else x
         counts = torch.tensor(lengths, dtype=torch.long)
@@ -47,8 +51,46 @@ class Window:
 
 
 def convolve(window: Window, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolve each channel causally with its own taps ``(D, reach + 1)``, the last of which reads the token itself."""
-    mixed = weight[:, window.reach] * window.back(0)
-    for lag in range(1, window.reach + 1):
-        mixed = mixed + weight[:, window.reach - lag] * window.back(lag)
-    return mixed if bias is None else mixed + bias
+    """Convolve each channel causally with its own taps ``(D, reach + 1)``, the last of which reads the token itself.
+
+    Taps are taken in the dtype of the tokens, as autocast takes those of torch's own convolutions.
+    """
+    dtype = window.all.dtype
+    mixed = _Taps.apply(window.all, weight.to(dtype), None if bias is None else bias.to(dtype))
+    if window.places is None:
+        return mixed
+    return mixed.index_select(1, (window.places - window.reach).to(mixed.device))
+
+
+class _Taps(torch.autograd.Function):
+    """Sum ``weight[:, j] * x[:, t + j]`` over the taps, for all ``t`` at which there are so many tokens.
+
+    Its adjoint convolves with the taps in the other order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        return _taps(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            run = lambda *inputs: (_taps(*inputs),)  # noqa: E731
+            return tuple(differentiate(run, (x, weight, bias), cotangents))
+        (given,) = cotangents
+        reach = weight.shape[1] - 1
+        of_x = _taps(F.pad(given, (0, 0, reach, reach)), weight.flip(1), None)
+        seen = (x[:, tap : tap + given.shape[1]] for tap in range(reach + 1))
+        of_weight = torch.stack([(given * one).sum((0, 1)) for one in seen], 1)
+        return of_x, of_weight, None if bias is None else given.sum((0, 1))
+
+
+def _taps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    count = x.shape[1] - weight.shape[1] + 1
+    first, *others = weight.unbind(1)
+    mixed = first * x[:, :count] if bias is None else torch.addcmul(bias, first, x[:, :count])
+    for tap, share in enumerate(others, 1):
+        mixed = torch.addcmul(mixed, share, x[:, tap : tap + count])
+    return mixed

@@ -372,6 +372,12 @@ def test_the_true_next_token_stands_beside_what_a_state_and_a_chunk_predict(open
     assert tab.locator("#values > .truth").count() == 0  # nothing comes after the end
 
 
+def test_an_address_is_followed_although_one_that_waited_replaced_it(open_page):
+    tab = open_page(text_trace())
+    tab.evaluate("location.hash = 'node=1'; history.replaceState(null, '', '#node=0')")
+    until(tab, "document.querySelector('#values h2').textContent.startsWith('Node 1:')")
+
+
 class Pairs(torch.nn.Module):
     """A chunk is a pair of vectors, not one tensor."""
 

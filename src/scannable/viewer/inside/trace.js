@@ -102,8 +102,8 @@ function remember() {
 }
 
 /** Follow an address as far as it makes sense for this trace. */
-function restore() {
-  const { measure, from, to, node, chunk } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+function restore(hash) {
+  const { measure, from, to, node, chunk } = Object.fromEntries(new URLSearchParams(hash.slice(1)));
   if (measures.some(({ key }) => key === measure && shown.ends[key])) $("measure").value = state.measure = measure;
   const stop = readWhole(to, 1, shown.columns);
   if (readWhole(from, 0, stop - 1) !== null) Object.assign(state, { from: +from, to: stop });
@@ -153,8 +153,8 @@ const zooms = { "+": moves.in, "=": moves.in, "-": moves.out, 0: moves.whole, En
 onKeys(map, { ...Object.fromEntries(arrows), ...zooms });
 
 show(given);
-if (location.hash.length > 1) restore();
-window.addEventListener("hashchange", restore);
+if (location.hash.length > 1) restore(location.hash);
+onAddress(restore);
 onResize(map, draw);
 for (const query of ["(prefers-color-scheme: dark)", "print"])
   matchMedia(query).addEventListener("change", () => {

@@ -61,6 +61,11 @@ function writeAddress(parts) {
   }, 120);
 }
 
+/** Follow an address that somebody gives; a write that waited may have replaced it before the browser tells of it. */
+function onAddress(follow) {
+  window.addEventListener("hashchange", ({ newURL }) => follow(new URL(newURL).hash));
+}
+
 // ---- What a person does
 
 /** Let keys act, but those that the browser or a control takes. */

@@ -157,9 +157,9 @@ onKeys(
   { ArrowLeft: moves.back, ArrowRight: moves.next, Home: moves.first, End: moves.last, " ": toggle },
   ({ key, target }) => target.closest(`input, select, [role=region]${key === " " ? ", button, summary" : ""}`),
 );
-window.addEventListener("hashchange", ({ newURL }) => {
+onAddress((hash) => {
   pause();
-  restore(new URL(newURL).hash);
+  restore(hash);
 });
 restore(location.hash);
 onResize($("tree"), () => {

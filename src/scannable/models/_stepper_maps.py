@@ -193,6 +193,6 @@ def _size(columns: int, inner: int) -> dict[str, int]:
     elif columns > inner:
         several, stages = 32, 3
     elif columns == inner:
-        many = 128
+        rows, many = 32, 128
     many = min(many, max(16, triton.next_power_of_2(inner)))
     return {"ROWS": rows, "COLUMNS": several, "INNER": many, "STAGES": stages, "num_warps": 4}

@@ -46,7 +46,7 @@ def fastest(stack: Transformer, batch: int) -> Work:
         return Work(linear=Maps(early=early), attend=Attend(parts=8, block=64, early=early), compiled=False)
     if batch <= FEW:
         return Work(
-            linear=Maps(early=early), attend=Attend(parts=4, block=32, warps=2, early=early), compiled=False
+            linear=Maps(early=early), attend=Attend(parts=4, block=32, warps=1, early=early), compiled=False
         )
     return Work(linear=linear, attend=Attend(parts=4, block=32, warps=2))
 

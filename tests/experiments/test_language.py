@@ -2,7 +2,11 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -108,6 +112,35 @@ def test_a_row_is_tried_trained_scored_in_both_forms_and_streamed(ids, tmp_path)
     place = tmp_path / "runs" / "paper-64-0"
     assert json.loads((place / "results.json").read_text()) == json.loads(json.dumps(found))
     assert (place / "report.html").read_text() == record_page(found)
+
+
+def in_processes(count, *given):
+    here = Path(__file__)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
+    found = subprocess.run(
+        [*command, str(here.with_name("together_language.py")), *map(str, given)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(here.parents[2] / "src")},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    lines = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+    return [line["found"] for line in sorted(lines, key=lambda line: line["rank"])]
+
+
+@pytest.mark.slow
+def test_two_processes_train_together_and_the_first_one_measures(ids, tmp_path):
+    (one,) = in_processes(1, ids, tmp_path / "one", 1e-2)
+    two, none = in_processes(2, ids, tmp_path / "two", 1e-2)
+    assert none is None
+    assert (one["training"]["processes"], two["training"]["processes"]) == (1, 2)
+    assert two["scores"][0]["loss"] == pytest.approx(one["scores"][0]["loss"], abs=1e-5)
+    assert two["stream"]["tokens"] == one["stream"]["tokens"]
+    assert json.loads((tmp_path / "two/decoder-0/results.json").read_text()) == two
+    for refusal in in_processes(2, ids, tmp_path / "rates"):
+        assert "one process, got 2 and no rate" in refusal
 
 
 def test_a_call_that_was_interrupted_after_training_loses_nothing(ids, tmp_path, monkeypatch):

@@ -76,6 +76,7 @@ def cost(length):
             [
                 f"`{x['model']}`",
                 f"{x['parameters']:,}",
+                f"{x['processes']}",
                 f"{x['tokens_per_second']:,.0f}",
                 f"{x['seconds'] / 60:.1f} min",
                 f"{x['peak_bytes'] / 1e9:.0f} GB",
@@ -83,7 +84,7 @@ def cost(length):
                 *(number(value or None, ".3f") for value in latencies),
             ]
         )
-    columns = ["model", "parameters", "tokens/s", "trained for", "peak memory", "state, MB"]
+    columns = ["model", "parameters", "processes", "tokens/s", "trained for", "peak memory", "state, MB"]
     return table([*columns, "median, ms", "p99", "p99.9"], rows)
 
 
@@ -174,8 +175,7 @@ def test_decoding_meets_what_was_asked_for():
     for psm in ("psm concatenated", "psm cross"):
         assert mean["full attention", 1, long] >= 2 * mean[psm, 1, long]
         assert mean["full attention", 1, short] >= mean[psm, 1, short]
-        # 20 was asked for: the page shows what is missing.
-        assert mean["full attention", 32, long] >= 19 * mean[psm, 32, long]
+        assert mean["full attention", 32, long] >= 20 * mean[psm, 32, long]
     assert all(0.95 <= x["ratio"] <= 1.05 for x in found["streams"])
 
 

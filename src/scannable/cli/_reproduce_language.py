@@ -63,6 +63,8 @@ def run(options: Options, terminal: Terminal) -> bool:
                     terminal.say(f"step {event.step:,} of {event.steps:,} · {line}")
 
         found = language(options.config, options.folder, report)
+    if found is None:
+        return True
     terminal.record(found)
     _print(found, terminal)
     terminal.say(f"The report: [bold]{options.folder / options.config.name / REPORT}[/]")
@@ -90,8 +92,8 @@ def _print_table(lines: list[dict[str, Any]], length: int, terminal: Terminal) -
         "read a merged state", title=f"\nT = {length:,}",
     )  # fmt: skip
     cost = table(
-        "model", "parameters", "tokens/s", "trained for", "peak memory", "state", "median, ms", "p99", "p99.9",
-        title="\nwhat they cost",
+        "model", "parameters", "processes", "tokens/s", "trained for", "peak memory", "state", "median, ms", "p99",
+        "p99.9", title="\nwhat they cost",
     )  # fmt: skip
     for line in lines:
         quality.add_row(
@@ -111,6 +113,7 @@ def _print_table(lines: list[dict[str, Any]], length: int, terminal: Terminal) -
         cost.add_row(
             line["model"],
             f"{line['parameters']:,}",
+            str(line["processes"]),
             f"{line['tokens_per_second']:,.0f}",
             duration(line["seconds"]),
             size(line["peak_bytes"]),
@@ -134,10 +137,11 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
 
 
 def _print_run(found: dict[str, Any], training: dict[str, Any], terminal: Terminal) -> None:
+    each = "" if training["processes"] == 1 else f" in each of {training['processes']} processes"
     terminal.say(
         f"[bold]{found['row']}[/], seed {found['seed']}: {training['parameters']:,} parameters, "
         f"{training['tokens']:,} tokens in {duration(training['seconds'])}, "
-        f"{training['tokens_per_second']:,.0f} tokens/s, {size(training['peak_bytes'])} at most\n"
+        f"{training['tokens_per_second']:,.0f} tokens/s, {size(training['peak_bytes'])} at most{each}\n"
     )
     drawn = table(
         "reading", "form", "precision", "perplexity", "95 %", "authors' subset", "bits a byte", "of a word",

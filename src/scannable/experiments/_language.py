@@ -34,15 +34,20 @@ from scannable.training import (
     train,
 )
 from scannable.training._device import available
+from scannable.training._distributed import started
 from scannable.training._folder import CHECKPOINT, fresh_model
 
 Report = Callable[[str, Event], None]
 
 
-def language(config: LanguageConfig, folder: Path | str, report: Report | None = None) -> dict[str, Any]:
+def language(
+    config: LanguageConfig, folder: Path | str, report: Report | None = None
+) -> dict[str, Any] | None:
     """Train a row of the table and measure it, in folders that an interrupted call takes up again.
 
-    What came out is in ``results.json`` and ``report.html``, in the folder of the config's name.
+    What came out is in ``results.json`` and ``report.html``, in the folder of the config's name. Under torchrun all
+    processes make this call and share the training, at a rate that is given; the first one measures, and the others
+    return None.
 
     Returns:
         ``trials``: the loss on the valid part after each rate tried, and the best (None if a rate was given).
@@ -50,7 +55,16 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
         predicts the test text; ``peak_bytes`` is None unless this call made all steps on a GPU. ``stream``: what a
         token costs in one long stream, of the weights that the run would begin with if none were trained. ``machine``
         and ``config`` tell where and how.
+
+    Raises:
+        ValueError: If several processes are to try rates.
     """
+    rank, processes = started()
+    if processes > 1 and config.rate is None:
+        raise ValueError(
+            f"Rates are tried by one process, got {processes} and no rate; give the rate, or try rates first with "
+            f"tokens=0 and without torchrun."
+        )
     folder, say, device = Path(folder), report or (lambda *_: None), available(config.device)
     place, trials, rate = folder / config.name, None, config.rate
     if rate is None:
@@ -75,6 +89,9 @@ def language(config: LanguageConfig, folder: Path | str, report: Report | None =
     run = _run(config, rate, max(1, config.tokens))
     if config.tokens:
         found["training"] = _train(run, place, say)
+    if rank > 0:
+        return None
+    if config.tokens:
         model, _ = load(place, device=config.device)
         found["scores"] = _scores(model, text, run)
     else:
@@ -115,12 +132,15 @@ def _trial(config: LanguageConfig, rate: float, folder: Path, say: Report) -> fl
     return [event["loss"] for event in history(place) if event["event"] == "textcheck"][-1]
 
 
-def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any]:
-    """Train, and tell what it took; a call that takes a run up again has not seen its peak of memory."""
+def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any] | None:
+    """Train, and let the first process tell what it took; taken up again, it has not seen the peak of memory."""
     device, whole = torch.device(run.device), not (folder / CHECKPOINT).exists()
-    if device.type == "cuda":
+    rank, processes = started()
+    if device.type == "cuda" and rank == 0:
         torch.cuda.reset_peak_memory_stats(device)
     result = train(run, folder, report=partial(say, "training"))
+    if rank > 0:
+        return None
     events = history(folder)
     progress = [event for event in events if event["event"] == "progress"]
     checks = [event for event in events if event["event"] == "textcheck"]
@@ -129,6 +149,7 @@ def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any]:
         "steps": result.step,
         "tokens": result.step * run.tokens,
         "seconds": result.seconds,
+        "processes": processes,
         "tokens_per_second": statistics.median(event["tokens_per_second"] for event in progress),
         "peak_bytes": _peak(device) if whole else None,
         "parameters": sum(weight.numel() for weight in model.parameters()),

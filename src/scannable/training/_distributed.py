@@ -87,6 +87,11 @@ ALONE = Peers()
 """The only process."""
 
 
+def started() -> tuple[int, int]:
+    """Return this process's number and how many there are, as torchrun says before they join; ``(0, 1)`` without it."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Peers]:
     """Join the processes that torchrun started, for as long as the context is open; alone if it started none.
@@ -94,8 +99,7 @@ def joined(device: torch.device) -> Iterator[Peers]:
     Raises:
         ValueError: If they cannot have a device each.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if started()[1] == 1:
         yield Peers()
         return
     if device.type == "cuda":

@@ -64,4 +64,5 @@ def _line(name: str, records: list[Record], peer: dict[int, float | None]) -> Re
             key: first["training"][key]
             for key in ("parameters", "tokens_per_second", "seconds", "peak_bytes")
         },
+        "processes": first["training"].get("processes", 1),
     }

@@ -101,13 +101,14 @@ def cost(training: Record) -> list[str]:
     """Write what training took: parameters, speed, time, memory."""
     return [
         f"{training['parameters']:,}",
+        f"{training.get('processes', 1)}",
         f"{training['tokens_per_second']:,.0f}",
         minutes(training["seconds"]),
         written(training["peak_bytes"], "bytes"),
     ]
 
 
-COST = ["parameters", "tokens/s", "trained for", "peak memory"]
+COST = ["parameters", "processes", "tokens/s", "trained for", "peak memory"]
 
 
 def command(record: Record) -> str:
@@ -121,7 +122,9 @@ def command(record: Record) -> str:
         "data": config["data"],
         "test": config["test"],
     }
-    return "scannable reproduce language " + " ".join(
+    processes = (record["training"] or {}).get("processes", 1)
+    program = "scannable" if processes == 1 else f"torchrun --nproc-per-node {processes} -m scannable"
+    return f"{program} reproduce language " + " ".join(
         f"--{name} {quote(str(value))}" for name, value in given.items() if value is not None
     )
 

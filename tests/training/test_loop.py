@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 
-from scannable.models import TransformerPSMConfig
+from scannable.models import AffineLanguageModelConfig, TransformerPSMConfig
 from scannable.tasks import WordProblemConfig
 from scannable.training import Check, CurriculumConfig, Progress, load, read_config, train
 from scannable.training import _files as files_module
@@ -391,6 +391,30 @@ def test_a_compiled_model_trains_and_its_weights_keep_their_names(tmp_path, monk
     task = WordProblemConfig(group="parity", shortest=3, longest=3)
     train(tiny(compile=True, steps=6, task=task, curriculum=CurriculumConfig(stages=())), tmp_path)
     load(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch hides it where it compiles
+def test_layers_that_are_alike_are_compiled_once_and_checks_not_at_all(tmp_path, monkeypatch):
+    def compiled(run, options=None):
+        return plain(run, backend="aot_eager")
+
+    plain, count = torch.compile, torch._dynamo.utils.counters["stats"]
+    monkeypatch.setattr(torch, "compile", compiled)
+    task = WordProblemConfig(group="parity", shortest=3, longest=3)
+    fixed = {"task": task, "curriculum": CurriculumConfig(stages=(), every=3), "steps": 6}
+    model = AffineLanguageModelConfig(
+        row="mamba2", width=16, layers=3, options={"heads": 2, "state": 4}, mlp=False
+    )
+    torch.compiler.reset()
+    before = count["unique_graphs"]
+    train(tiny(compile=True, model=model, **fixed), tmp_path / "compiled")
+    assert count["unique_graphs"] == before + 1
+    train(tiny(model=model, **fixed), tmp_path / "plain")
+    ours, theirs = (read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("compiled", "plain"))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)
 
 
 @pytest.mark.gpu

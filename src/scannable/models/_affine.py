@@ -104,6 +104,9 @@ class AffineLanguageModel(Streaming):
         vocabulary: How many tokens there are.
     """
 
+    compiled_by_layer = True
+    """Whether training compiles layer by layer: to a compiler each is a long program, and they are alike."""
+
     def __init__(self, config: AffineLanguageModelConfig, vocabulary: int) -> None:
         super().__init__()
         self.config = config

@@ -28,7 +28,7 @@ class Objective(nn.Module):
 
 
 def share(
-    objective: nn.Module, parallel: Parallel, peers: Peers, device: torch.device, *, compiled: bool
+    objective: Any, parallel: Parallel, peers: Peers, device: torch.device, *, compiled: bool
 ) -> Callable[..., Tensor]:
     """Return the objective as all processes run it together; gradients are means over them.
 
@@ -41,13 +41,20 @@ def share(
             runs (FSDP2, ``fully_shard``). The same to one process.
         peers: The processes.
         device: Where the objective is.
-        compiled: Run through torch.compile: as a whole, or block by block where parts are put together in between.
+        compiled: Run through torch.compile: as a whole, or layer by layer where parts are put together in between, and
+            where the model asks for it (``compiled_by_layer``).
     """
-    if peers.count == 1 or parallel == "replicate":
-        whole_objective = torch.compile(objective) if compiled else objective
-        return whole_objective if peers.count == 1 else _replicate(whole_objective)
-    _shard(objective, peers, device, compiled=compiled)
-    return objective
+    alone = peers.count == 1
+    if not alone and parallel == "shard":
+        _shard(objective, peers, device, compiled=compiled)
+        return objective
+    whole_objective: Any = objective
+    if compiled and getattr(objective.model, "compiled_by_layer", False):
+        _compile_layers(objective)
+        objective.model.head.loss = _compiled(objective.model.head.loss)
+    elif compiled:
+        whole_objective = torch.compile(objective)
+    return whole_objective if alone else _replicate(whole_objective)
 
 
 @contextmanager
@@ -94,10 +101,9 @@ def _shard(objective: nn.Module, peers: Peers, device: torch.device, *, compiled
     mesh = init_device_mesh(device.type, (peers.count,))
     stacks: list[Any] = [module.stack for module in objective.modules() if isinstance(module, CrossInference)]
     within = {id(block) for stack in stacks for block in stack.blocks}
+    if compiled:
+        _compile_layers(objective)
     for block in _blocks(objective):
-        if compiled:
-            # Up to torch 2.11 the analysis stops at some shapes that vary (pytorch/pytorch#181563), as a scan's do.
-            block.forward = torch.compile(block.forward, options={"triton.coalesce_tiling_analysis": False})
         if id(block) not in within:
             fully_shard(block, mesh=mesh)
     for stack in stacks:
@@ -106,6 +112,23 @@ def _shard(objective: nn.Module, peers: Peers, device: torch.device, *, compiled
         register_fsdp_forward_method(stack, "extend")
         register_fsdp_forward_method(stack, "remember")
     fully_shard(objective, mesh=mesh)
+
+
+def _compile_layers(objective: nn.Module) -> None:
+    """Compile each layer by itself; layers that are alike share what is compiled."""
+    for block in _blocks(objective):
+        block.forward = _compiled(block.forward)
+
+
+def _compiled(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile what is run for its gradients; checks, of other shapes and now and then, run it as it is."""
+    # Up to torch 2.11 the analysis stops at some shapes that vary (pytorch/pytorch#181563), as a scan's do.
+    compiled = torch.compile(plain, options={"triton.coalesce_tiling_analysis": False})
+
+    def run(*given: Any, **named: Any) -> Any:
+        return (compiled if torch.is_grad_enabled() else plain)(*given, **named)
+
+    return run
 
 
 def _blocks(module: nn.Module) -> list[Any]:

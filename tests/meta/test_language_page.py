@@ -88,6 +88,42 @@ def cost(length):
     return table([*columns, "median, ms", "p99", "p99.9"], rows)
 
 
+def runs(length):
+    """The records of the first seeds, by model, and what each scored in float32, by its reading."""
+    found = {}
+    for x in reversed(result("language")["rows"]):
+        exact = {
+            y["reading"]: y for y in x["scores"] if (y["form"], y["precision"]) == ("parallel", "float32")
+        }
+        if exact["blocked"]["length"] == length:
+            found[x["row"]] = exact
+    return dict(reversed(found.items()))
+
+
+def readings(length):
+    """Windows with nothing carried over, beside articles that are read from end to end."""
+    rows = []
+    for model, scores in runs(length).items():
+        figures = []
+        for x in (scores["blocked"], scores.get("carried", {})):
+            figures += [number(x.get("perplexity"), ".2f"), number(x.get("merges"), ",")]
+            figures += [number(x.get("merged_share"), ".1%")]
+        rows.append([f"`{model}`", *figures])
+    columns = [f"{reading}: {figure}" for reading in ("in windows", "through articles") for figure in FIGURES]
+    return table(["model", *columns], rows)
+
+
+FIGURES = ("perplexity", "merges", "read one")
+
+
+def places(length, reading):
+    """Nats a token, by the place of what is predicted in the window or in the article."""
+    found = {model: x[reading]["positions"] for model, x in runs(length).items() if reading in x}
+    bins = [(x["first"], x["last"]) for x in max(found.values(), key=len, default=[])]
+    rows = [[f"`{model}`", *(f"{y['loss']:.3f}" for y in found[model])] for model in found]
+    return table(["model", *(f"{first:,} to {last:,}" for first, last in bins)], rows)
+
+
 def forms():
     """By how much the logarithm of the perplexity differs between forms and precisions."""
     rows = []
@@ -125,6 +161,8 @@ def tables():
     made = {"trials": trials(), "speed": speed(), "forms": forms(), "decoding": decoding()}
     for length in LANGUAGE_PEERS:
         made |= {f"quality {length}": quality(length), f"cost {length}": cost(length)}
+        made |= {f"readings {length}": readings(length)}
+        made |= {f"{reading} {length}": places(length, reading) for reading in ("blocked", "carried")}
     return made
 
 

@@ -7,7 +7,13 @@ import torch
 from torch.nn import functional
 
 from models.subjects import POSITIONS, decoder, draw, psm, stir, stream_by
-from scannable import PrefixScannableMixer, TransformerPSM, TransformerPSMConfig
+from scannable import (
+    AffineLanguageModel,
+    AffineLanguageModelConfig,
+    PrefixScannableMixer,
+    TransformerPSM,
+    TransformerPSMConfig,
+)
 from scannable.models import build
 from scannable.models._decoder import DecoderConfig
 from scannable.modules import MLP, GatedSum, MatrixProduct, TreeLSTM
@@ -23,6 +29,14 @@ def test_streaming_in_float32_is_as_good_as_the_parallel_form(positions):
 @pytest.mark.parametrize("positions", ["absolute", "rotary"])
 def test_the_decoder_in_float32_is_as_good_streamed(positions):
     assert_duality(decoder(positions=positions, width=32, limit=128), draw(2, 35))
+
+
+@pytest.mark.parametrize("row", ["deltanet", "deltaproduct", "mlstm"])
+@pytest.mark.parametrize("seed", range(8))
+def test_few_tokens_of_a_model_that_amplifies_some_errors_do_not_decide(row, seed):
+    torch.manual_seed(seed)
+    model = AffineLanguageModel(AffineLanguageModelConfig(row=row, width=16, layers=2), 5)
+    assert_duality(model, torch.randint(0, 5, (3, 9)))
 
 
 def test_states_are_float32_under_autocast_and_logits_are_close():

@@ -1,21 +1,18 @@
 """The law this library is named after: the parallel and the streaming form compute one function."""
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from scannable.scans import Counter, State, reference, scan
-from scannable.scans._tree import flatten, tree_map, unflatten
+from scannable.scans import State
+from scannable.scans._tree import flatten, unflatten
+from scannable.testing._forms import Form, Forms, aggregator_forms, at, model_forms, shared
 from scannable.testing._report import Finding, Report, Value, asserting, worst
+from scannable.testing._rounding import RATIO, rounding
 from scannable.testing._subject import (
-    TINY,
-    Piece,
     Subject,
-    apart,
     cast,
     check_states,
     check_tokens,
@@ -23,32 +20,18 @@ from scannable.testing._subject import (
     explaining_dtypes,
     finite,
     is_aggregator,
-    read,
     relative,
     replica,
-    spread,
 )
 
 EXACT = 1e-12
 """In float64, by norm: rounding stays four orders below, a wrong bracket twelve orders above."""
 
-RATIO = 1.5
-"""In float32: streaming's error over the parallel form's, both against float64."""
-
 LARGEST = 1e-4
 """In float32: the largest error in units of the largest value."""
 
-ROUNDING = 1e-7
-"""An error below this part of the largest value is rounding of the result itself, not of a form."""
-
 TIE = 1e-6
 """Two logits closer than this part of the largest are a tie, and either may be the prediction."""
-
-Form = tuple[list[int], list[Tensor]]
-"""The places that one way of computing gives, and its tensors ``(B, places, ...)``."""
-
-Forms = Callable[[Any, Any, int], Iterator[tuple[str, Form]]]
-"""What yields every form of a subject by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +58,10 @@ def check_duality(
     result of the parallel form: the root mean square error of streaming may be at most 1.5 times that of
     the parallel form, and no error larger than 1e-4 of the largest value. A parallel error under 1e-7 of the
     largest value counts as 1e-7, since below one unit in the last place the ratio is noise over
-    noise. The predictions of a model must be those of float64, but where its two best logits are
-    closer than 1e-6 of the largest; where its tokens are not ids, nothing is predicted.
+    noise. A ratio above 1.5 is taken again, of 32 roundings together, with weights and inputs moved by a
+    millionth: where few errors are amplified, one rounding says little. The predictions of a model must be
+    those of float64, but where its two best logits are closer than 1e-6 of the largest; where its tokens
+    are not ids, nothing is predicted.
 
     ``combine`` must not write into its operands: the forms share them, and each would then read what
     another has left. And an operator that amplifies rounding, such as one that divides by small
@@ -94,10 +79,10 @@ def check_duality(
         TypeError: If the subject is neither an aggregator nor a model, or the tokens are no numbers.
         ValueError: If the inputs are empty or have too few dimensions.
     """
-    forms: Forms = _aggregator_forms if is_aggregator(subject) else _model_forms
-    tensors = check_states(inputs) if forms is _aggregator_forms else [check_tokens(inputs)]
-    floating = forms is _model_forms or any(map(_differentiable, tensors))
-    predicting = forms is _model_forms and not tensors[0].is_floating_point()
+    forms: Forms = aggregator_forms if is_aggregator(subject) else model_forms
+    tensors = check_states(inputs) if forms is aggregator_forms else [check_tokens(inputs)]
+    floating = forms is model_forms or any(map(_differentiable, tensors))
+    predicting = forms is model_forms and not tensors[0].is_floating_point()
     double = replica(subject, torch.float64)
     with torch.no_grad(), explaining_dtypes(subject):
         exact = dict(forms(double, cast(inputs, torch.float64), seed))
@@ -108,8 +93,9 @@ def check_duality(
         table: list[dict[str, Value]] = [
             {"form": name, "float64": _distance(form, first)} for name, form in exact.items()
         ]
+        errors = rounding(subject, inputs, forms, seed, exact["parallel"], single) if single else {}
         for row, name in zip(table, single, strict=False):
-            row |= _errors(single[name], single["parallel"], exact["parallel"])
+            row |= errors.get(name, {})
             if predicting:
                 row["predictions"] = _other_predictions(single[name], exact["parallel"])
     findings = _verdict(table)
@@ -124,104 +110,16 @@ def check_duality(
 assert_duality = asserting(check_duality)
 
 
-def reading_plans(length: int, period: int, seed: int) -> dict[str, list[Piece]]:
-    """Name ways to stream ``length`` tokens, with cuts around multiples of ``period`` and away from them."""
-    generator = torch.Generator().manual_seed(seed)
-    sizes = torch.randint(1, 2 * period + 2, (length,), generator=generator).tolist()
-    around = [period - 1, 0, period, 0, 0, period + 1, 1, 2 * period + 1]
-    half = (length + 1) // 2
-    return {
-        "step": [("step", 1)] * length,
-        "prefill": [("all", length)],
-        "prefill, then step": [("all", half), *[("step", 1)] * (length - half)],
-        "step, then prefill": _cut([*[("step", 1)] * min(3, length), ("all", length)], length),
-        "pieces around a chunk": _cut([("all", n) if n else ("step", 1) for n in around] * length, length),
-        "pieces of random sizes": _cut([("all", n) if n > 1 else ("step", 1) for n in sizes], length),
-        "last of random pieces": _cut([("last", n) for n in sizes], length),
-    }
-
-
-def _cut(pieces: list[Piece], length: int) -> list[Piece]:
-    """Stop after ``length`` tokens."""
-    kept: list[Piece] = []
-    for how, size in pieces:
-        size = min(size, length)
-        kept += [(how, size)] if size else []
-        length -= size
-    return kept
-
-
-def _model_forms(model: Any, tokens: Shaped[Tensor, "B T *token"], seed: int) -> Iterator[tuple[str, Form]]:
-    """Yield the logits by each way of reading, the parallel form first."""
-    length = tokens.shape[1]
-    yield "parallel", (list(range(length)), [model(tokens)])
-    for name, pieces in reading_plans(length, getattr(model, "chunk", None) or 4, seed).items():
-        places, logits, _ = read(model, tokens, pieces)
-        yield name, (places, [logits])
-
-
-def _aggregator_forms(aggregator: Any, leaves: State, seed: int) -> Iterator[tuple[str, Form]]:
-    """Yield the prefixes of 0, 1, ..., N leaves by each form, the definition first."""
-    tensors, structure = flatten(leaves)
-    length = tensors[0].shape[1]
-    counts = spread(length + 1, 65)
-    yield "definition", _states(counts, (reference.prefix_state(aggregator, leaves, n) for n in counts))
-    every = list(range(length + 1))
-    yield "parallel", (every[:-1], flatten(scan(aggregator, leaves))[0])
-    yield "parallel, inclusive", (every[1:], flatten(scan(aggregator, leaves, inclusive=True))[0])
-    counter = Counter.empty(aggregator, tree_map(lambda x: x[:, 0], leaves))
-    counters = [counter]
-    for t in range(length):
-        counters.append(counters[-1].push(tree_map(lambda x, t=t: x[:, t], leaves)))
-    yield "push", _states(every, (c.prefix for c in counters))
-    random = int(torch.randint(0, length + 1, (), generator=torch.Generator().manual_seed(seed)))
-    for split in sorted({0, 1, length // 3, length // 2, random}):
-        new = unflatten([x[:, split:] for x in tensors], structure)
-        prefixes, after = counters[split].extend(new)
-        pairs = zip(flatten(prefixes)[0], flatten(after.prefix)[0], strict=True)
-        yield f"extend from {split}", (every[split:], [torch.cat([x, y[:, None]], 1) for x, y in pairs])
-
-
-def _states(places: list[int], states: Iterable[State]) -> Form:
-    columns = zip(*(flatten(state)[0] for state in states), strict=True)
-    return places, [torch.stack(column, 1) for column in columns]
-
-
-def _at(form: Form, places: list[int]) -> list[Tensor]:
-    """Read the tensors of a form at some of its places."""
-    rows = [form[0].index(place) for place in places]
-    return [x[:, rows] for x in form[1]]
-
-
 def _distance(one: Form, other: Form) -> float:
     """Measure the largest relative distance of any tensor, over the places that both forms have."""
-    places = sorted(set(one[0]) & set(other[0]))
-    return worst(relative(x, y) for x, y in zip(_at(one, places), _at(other, places), strict=True))
-
-
-def _errors(form: Form, parallel: Form, truth: Form) -> dict[str, Value]:
-    """Measure float32 against float64, in units of the largest value: RMS, its ratio, and the largest."""
-    places = sorted(set(form[0]) & set(truth[0]))
-    if not places:
-        return {}
-    rms, ratios, largest = [], [], []
-    for x, y, true, whole in zip(
-        _at(form, places), _at(parallel, places), _at(truth, places), truth[1], strict=True
-    ):
-        scale = finite(whole).abs().max().clamp_min(TINY)
-        here, there = (apart(z, true).abs() / scale for z in (x, y))
-        rms.append(float(here.square().mean().sqrt()))
-        ratios.append(rms[-1] / max(float(there.square().mean().sqrt()), ROUNDING))
-        largest.append(float(here.max()))
-    few = 2 * len(places) < len(truth[0])
-    ratio = None if few else worst(ratios)
-    return {"float32": worst(rms), "ratio": ratio, "largest": worst(largest)}
+    places = shared(one, other)
+    return worst(relative(x, y) for x, y in zip(at(one, places), at(other, places), strict=True))
 
 
 def _other_predictions(form: Form, truth: Form) -> int:
     """Count predictions that differ from the float64 ones, ties left out."""
-    places = sorted(set(form[0]) & set(truth[0]))
-    (logits,), (true,) = _at(form, places), _at(truth, places)
+    places = shared(form, truth)
+    (logits,), (true,) = at(form, places), at(truth, places)
     best = true.topk(min(2, true.shape[-1]), dim=-1).values
     clear = best[..., 0] - best[..., -1] > TIE * finite(truth[1][0]).abs().max()
     return int((clear & (logits.argmax(-1) != true.argmax(-1))).sum())
@@ -259,10 +157,10 @@ def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> 
     weights = truth[0], [c.to(x.device) for c, x in zip(cotangents, truth[1], strict=True)]
     distances = []
     for form in found.values():
-        places = sorted(set(form[0]) & set(truth[0]))
+        places = shared(form, truth)
         gradients = []
-        for outputs in (_at(form, places), _at(truth, places)):
-            pairs = zip(outputs, _at(weights, places), strict=True)
+        for outputs in (at(form, places), at(truth, places)):
+            pairs = zip(outputs, at(weights, places), strict=True)
             loss = torch.stack([(_real(x) * weight).sum() for x, weight in pairs if _differentiable(x)]).sum()
             if not loss.requires_grad:
                 return float("inf")

@@ -1,6 +1,7 @@
 """Every table of docs/language.md is written again from the JSON files that commands made."""
 
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -89,15 +90,30 @@ def cost(length):
 
 
 def runs(length):
-    """The records of the first seeds, by model, and what each scored in float32, by its reading."""
+    """What the first seed of each model scored in float32, by its reading, and its training."""
     found = {}
     for x in reversed(result("language")["rows"]):
         exact = {
             y["reading"]: y for y in x["scores"] if (y["form"], y["precision"]) == ("parallel", "float32")
         }
         if exact["blocked"]["length"] == length:
-            found[x["row"]] = exact
+            found[x["row"]] = exact | {"training": x["training"]}
     return dict(reversed(found.items()))
+
+
+def texts(length):
+    """Nats a token in windows on three texts, and by how many they are above the decoder's."""
+    found = {}
+    for model, x in runs(length).items():
+        losses, steps = x["training"]["losses"], x["training"]["steps"]
+        late = [loss for step, loss in losses if step > 0.95 * steps]
+        found[model] = [statistics.mean(late), x["training"]["valid_losses"][-1][1], x["blocked"]["loss"]]
+    base = found.get("decoder" if length == 512 else f"decoder-{length // 1024}k")
+    rows = [
+        [f"`{model}`", *(f"{y:.3f} ({y - z:+.3f})" for y, z in zip(losses, base, strict=True))]
+        for model, losses in found.items()
+    ]
+    return table(["model", "trained on, last twentieth", "held-out Wikipedia", "WikiText-103"], rows)
 
 
 def readings(length):
@@ -162,6 +178,7 @@ def tables():
     for length in LANGUAGE_PEERS:
         made |= {f"quality {length}": quality(length), f"cost {length}": cost(length)}
         made |= {f"readings {length}": readings(length)}
+        made[f"texts {length}"] = texts(length)
         made |= {f"{reading} {length}": places(length, reading) for reading in ("blocked", "carried")}
     return made
 

@@ -23,6 +23,9 @@ STEPS, CUT = 8, 4
 ONCE = [2, 4, 4, 6, 8, 8]
 """The steps of the events of a whole run: progress every 2, a check every 4."""
 
+CLOSE = 1e-5
+"""How far weights may be apart after steps in float32 whose sums are taken in another order."""
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -133,7 +136,7 @@ def distance(one, other):
     [("replicate", "alone"), ("shard", "alone"), ("cross", "alone-cross"), ("no-merge", "alone-no-merge")],
 )
 def test_two_processes_compute_the_steps_of_one(alone, name, same):
-    assert distance(alone / name, alone / same) < 1e-6
+    assert distance(alone / name, alone / same) < CLOSE
     one, other = ((alone / folder / "metrics.jsonl").read_text().splitlines() for folder in (name, same))
     for left, right in zip(map(json.loads, one), map(json.loads, other), strict=True):
         assert left["step"] == right["step"]
@@ -178,13 +181,13 @@ def test_another_number_of_processes_goes_on(alone, make, said):
     assert said["to-one"][0]["error"] == "KeyboardInterrupt"
     assert read_tensors(alone / "to-one" / "checkpoint.safetensors")[1]["step"] == CUT
     train(make(), alone / "to-one")
-    assert distance(alone / "to-one", alone / "alone") < 1e-6
+    assert distance(alone / "to-one", alone / "alone") < CLOSE
 
 
 def test_a_sharded_run_goes_on_replicated(alone, said):
     assert said["to-replicate again"][0]["step"] == STEPS
     assert read_config(alone / "to-replicate").parallel == "replicate"
-    assert distance(alone / "to-replicate", alone / "alone") < 1e-6
+    assert distance(alone / "to-replicate", alone / "alone") < CLOSE
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ def test_a_process_that_breaks_stops_the_others_and_leaves_the_last_checkpoint(p
     assert time.monotonic() - begun < 60
     assert read_tensors(folder / "checkpoint.safetensors")[1]["step"] == 5
     train(make(), folder)
-    assert distance(folder, place / "replicate") < 1e-6
+    assert distance(folder, place / "replicate") < CLOSE
 
 
 @pytest.mark.gpu

@@ -33,6 +33,8 @@ const saves = {
     await image.decode();
     const canvas = html("canvas", { width: 2 * image.width, height: 2 * image.height });
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    canvas.toBlob((blob) => save(blob, "png"), "image/png");
+    // Not toBlob: it waits for a pause in drawing, which may not come.
+    const bytes = atob(canvas.toDataURL("image/png").split(",")[1]);
+    save(new Blob([Uint8Array.from(bytes, (byte) => byte.charCodeAt(0))], { type: "image/png" }), "png");
   },
 };

@@ -82,11 +82,12 @@ def token_losses(
     x: Float[Tensor, "R D"], weight: Float[Tensor, "V D"], targets: Int[Tensor, " R"]
 ) -> Float[Tensor, " R"]:
     """Return the cross-entropy (nats, at least float32) of every row, by pieces; for evaluation, without gradients."""
-    losses, piece = [], PIECES.get(x.device.type, PIECE)
+    piece = PIECES.get(x.device.type, PIECE)
+    # In memory of its own: what is kept between the logits of two pieces can bar theirs from being used again.
+    losses = x.new_empty(len(x), dtype=torch.promote_types(x.dtype, torch.float32))
     with torch.no_grad():
         for start in range(0, len(x), piece):
             rows = slice(start, start + piece)
-            logits = F.linear(x[rows], weight)
-            wide = logits if logits.dtype == torch.float64 else logits.float()
-            losses.append(F.cross_entropy(wide, targets[rows], reduction="none"))
-    return torch.cat(losses) if losses else x.new_zeros(0)
+            logits = F.linear(x[rows], weight).to(losses.dtype)
+            losses[rows] = F.cross_entropy(logits, targets[rows], reduction="none")
+    return losses

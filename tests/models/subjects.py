@@ -28,8 +28,9 @@ def every_switch():
         turns = {"tied": i % 2 == 0, "recompute": i % 3 == 0}
         turns |= {"norm": (None, 2.0)[i % 7 == 0], "codebook_gradient": ("soft", "stop")[i % 11 == 0]}
         turns |= {"inference": ("concatenated", "cross")[i % 5 % 2]}
-        switches = dict(zip(SWITCHES, values, strict=True)) | turns
-        yield switches | {"scaled": i % 4 == 1 and switches["codebook"] != "tied"}
+        switches = dict(zip(SWITCHES, values, strict=True))
+        turns |= {"aggregator_norm": i % 4 < 2 or switches["shared"]}
+        yield switches | turns | {"scaled": i % 4 == 1 and switches["codebook"] != "tied"}
 
 
 def stir(model, seed=0):

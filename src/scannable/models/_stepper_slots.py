@@ -34,7 +34,7 @@ class SlotStack:
         full: bool = False,
         work: Work | None = None,
     ) -> None:
-        like, shape = stack.norm.weight.detach(), (2, batch, stack.heads, slots, stack.size)
+        like, shape = next(stack.parameters()).detach(), (2, batch, stack.heads, slots, stack.size)
         self.stack, self.slots, self.ordered = stack, slots, not (ring or full)
         self.work = fastest(stack, batch) if work is None else work
         # One tensor a layer: a compiler writes in place into whole tensors, not into parts of one.
@@ -93,7 +93,7 @@ class SlotStack:
 
     def _angles(self, place: Tensor) -> Tensor:
         if self.table is None:
-            return angles(self.position, self.stack.size, self.stack.norm.weight.dtype)
+            return angles(self.position, self.stack.size, self.kept[0].dtype)
         return self.table.index_select(1, place)
 
     def _places(self, end: int, count: int) -> Tensor:

@@ -35,6 +35,9 @@ class TransformerPSMConfig:
     """Whether aggregator and inference are one stack of blocks; then both have as many layers."""
     aggregator_mask: Literal["bidirectional", "causal"] = "bidirectional"
     """What slots of the aggregator see; the paper says bidirectional, the authors' code is causal."""
+    aggregator_norm: bool = True
+    """Whether a norm stands last in the aggregator, as in the authors' code. Without it a merged state is the right
+    state and what was read of both, so that a slot still has its token as it was."""
     positions: Literal["slot", "rotary", "chunk", "global"] = "slot"
     """slot: a learned vector for each slot of [left | right] and of [prefix | chunk]. rotary: the same slots, rotated.
     chunk, global: added to the token embeddings only, by offset in the chunk or by place in the text up to `limit`, as
@@ -74,6 +77,11 @@ class TransformerPSMConfig:
                 f"Shared blocks need as many aggregator as inference layers, got {self.aggregator_layers} and "
                 f"{self.inference_layers}; make them equal, or set shared=False."
             )
+        if self.shared and not self.aggregator_norm:
+            raise ValueError(
+                "Shared blocks end with the norm that the head needs, got aggregator_norm=False; set shared=False, or "
+                "aggregator_norm=True."
+            )
         if self.scaled and self.codebook == "tied":
             raise ValueError(
                 "A tied codebook holds token vectors as they are, got scaled=True; set scaled=False, or "
@@ -92,7 +100,7 @@ class TransformerPSM(PrefixScannable):
     """
 
     def __init__(self, config: TransformerPSMConfig, vocabulary: int) -> None:
-        def stack(layers: int) -> Transformer:
+        def stack(layers: int, *, norm: bool = True) -> Transformer:
             return Transformer(
                 config.width,
                 config.heads,
@@ -100,6 +108,7 @@ class TransformerPSM(PrefixScannable):
                 positions=within,
                 slots=2 * config.chunk,
                 dropout=config.dropout,
+                norm=norm,
             )
 
         added: Literal["none", "chunk", "global"] = "none"
@@ -115,7 +124,7 @@ class TransformerPSM(PrefixScannable):
         blocks = stack(config.inference_layers)
         learned = config.identity == "learned"
         aggregator: TransformerAggregator | Codebook = TransformerAggregator(
-            blocks if config.shared else stack(config.aggregator_layers),
+            blocks if config.shared else stack(config.aggregator_layers, norm=config.aggregator_norm),
             causal=config.aggregator_mask == "causal",
             learned_identity=config.chunk if learned else None,
         )

@@ -31,10 +31,9 @@ class TransformerAggregator(nn.Module):
     ) -> None:
         super().__init__()
         self.stack, self.causal = stack, causal
-        width = stack.norm.normalized_shape[0]
         self.empty = None
         if learned_identity is not None:
-            self.empty = nn.Parameter(0.02 * torch.randn(learned_identity, width))
+            self.empty = nn.Parameter(0.02 * torch.randn(learned_identity, stack.width))
 
     def combine(self, left: Float[Tensor, "R n D"], right: Float[Tensor, "R n D"]) -> Float[Tensor, "R n D"]:
         return self.stack(torch.cat([left, right], 1), first=left.shape[1], causal=self.causal)

@@ -108,7 +108,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of pre-norm blocks with a final norm, as in GPT-2, over vectors in numbered slots.
+    """A stack of pre-norm blocks and a final norm, as in GPT-2, over vectors in numbered slots.
 
     Only the slots that are read go through the last block's queries, output and MLP. Linear maps begin with variance
     one over their inputs, those back into the residual stream divided by the number of layers, and positions with
@@ -122,6 +122,7 @@ class Transformer(nn.Module):
         slots: How many positions there are; without limit unless ``positions="absolute"``.
         window: How many slots a causal query sees, itself counted; all before it if left out.
         dropout: The share of activations dropped in training.
+        norm: Whether there is a final norm; without it, what a slot reads is its input and what the blocks add.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Transformer(nn.Module):
         slots: int = 0,
         window: int | None = None,
         dropout: float = 0.0,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         multiple = 2 * heads if positions == "rotary" else heads
@@ -142,14 +144,14 @@ class Transformer(nn.Module):
                 f"A Transformer needs at least one layer and one head, and a width that is a multiple of "
                 f"{multiple} here, got width={width}, heads={heads}, layers={layers}; change one of them."
             )
-        self.heads, self.size, self.rotary = heads, width // heads, positions == "rotary"
-        self.window = window
+        self.width, self.heads, self.size = width, heads, width // heads
+        self.rotary, self.window = positions == "rotary", window
         self.slots = Codes(slots, width) if positions == "absolute" else None
         self.drop = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(width, heads, window=window, dropout=dropout) for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
         self.apply(initialise)
         for name, weight in self.named_parameters():
             if name.endswith(("out.weight", "mlp.2.weight")):
@@ -191,7 +193,7 @@ class Transformer(nn.Module):
 
     def blank(self, count: int) -> Cache:
         """Return some cache of ``count`` slots of one row, only to tell what caches are like; it takes no memory."""
-        weight = self.norm.weight.detach()
+        weight = next(self.parameters()).detach()
         slots = count if self.window is None else min(count, self.window - 1)
         keys = weight.new_zeros(()).expand(1, slots, self.heads, self.size)
         return count, tuple((keys, keys) for _ in self.blocks) if count else ()

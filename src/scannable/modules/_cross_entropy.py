@@ -11,7 +11,11 @@ PIECES = {"cuda": 8192}
 """Rows whose logits are in memory together, by the kind of device: 1.6 GB in float32 with GPT-2's vocabulary."""
 
 PIECE = 128
-"""The same on all others: on a CPU the logits of a piece should stay in its caches."""
+"""The same on all others: on a CPU the logits of a piece should stay in its caches.
+
+What a piece leaves is written into one tensor: many small ones, made between the logits of one piece and the next, can
+keep the memory of the first from being used again.
+"""
 
 
 def linear_cross_entropy(
@@ -52,7 +56,7 @@ class _InPieces(torch.autograd.Function):
     ) -> Tensor:
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
         total = x.new_zeros((), dtype=wide)
-        of_weight, of_x = torch.zeros_like(weight, dtype=wide), []
+        of_weight, of_x = torch.zeros_like(weight, dtype=wide), torch.zeros_like(x)
         tokens = torch.arange(len(weight), device=x.device)
         piece = PIECES.get(x.device.type, PIECE)
         for start in range(0, len(x), piece):
@@ -65,10 +69,10 @@ class _InPieces(torch.autograd.Function):
             total = total + (part * (norm - logits.gather(1, target))).sum()
             if learning:
                 error = (part * ((logits - norm).exp() - (tokens == target).to(wide))).to(x.dtype)
-                of_x.append(error @ weight)
+                of_x[rows] = error @ weight
                 of_weight = of_weight + (error.T @ x[rows]).to(wide)
         if learning:
-            ctx.save_for_backward(torch.cat(of_x) if of_x else torch.zeros_like(x), of_weight.to(x.dtype))
+            ctx.save_for_backward(of_x, of_weight.to(x.dtype))
         return total
 
     @staticmethod
@@ -83,7 +87,6 @@ def token_losses(
 ) -> Float[Tensor, " R"]:
     """Return the cross-entropy (nats, at least float32) of every row, by pieces; for evaluation, without gradients."""
     piece = PIECES.get(x.device.type, PIECE)
-    # In memory of its own: what is kept between the logits of two pieces can bar theirs from being used again.
     losses = x.new_empty(len(x), dtype=torch.promote_types(x.dtype, torch.float32))
     with torch.no_grad():
         for start in range(0, len(x), piece):

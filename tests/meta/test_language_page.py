@@ -108,7 +108,7 @@ def texts(length):
         losses, steps = x["training"]["losses"], x["training"]["steps"]
         late = [loss for step, loss in losses if step > 0.95 * steps]
         found[model] = [statistics.mean(late), x["training"]["valid_losses"][-1][1], x["blocked"]["loss"]]
-    base = found.get("decoder" if length == 512 else f"decoder-{length // 1024}k")
+    base = found.get(LANGUAGE_PEERS[length])
     rows = [
         [f"`{model}`", *(f"{y:.3f} ({y - z:+.3f})" for y, z in zip(losses, base, strict=True))]
         for model, losses in found.items()

@@ -97,11 +97,11 @@ def _drawn(subject: Any, inputs: State, forms: Forms, seed: int) -> Iterator[Err
         return x * (1 + NUDGE * noise.to(x.device))
 
     for _ in range(1, DRAWS):
-        single = replica(subject, torch.float64)
-        if isinstance(single, nn.Module):
-            for weight in single.parameters():
+        moved = replica(subject, torch.float64)
+        if isinstance(moved, nn.Module):
+            for weight in moved.parameters():
                 weight.copy_(nudged(weight))
-        single = replica(single, torch.float32)
+        single = replica(moved, torch.float32)
         near = cast(tree_map(nudged, cast(inputs, torch.float64)), torch.float32)
         exact = forms(replica(single, torch.float64), cast(near, torch.float64), seed)
         truth = next(form for name, form in exact if name == "parallel")

@@ -89,10 +89,8 @@ def recite(monkeypatch):
 
 def test_a_trained_run_writes_on_and_says_how_fast_and_what_it_keeps(tmp_path, generate, capsys):
     (tmp_path / "verse.txt").write_bytes(b"Row, row, row your boat, gently down the stream. " * 10)
-    train = (
-        f"train text --text.data {tmp_path / 'verse.txt'} --folder {tmp_path / 'run'} --text.tokenizer bytes"
-    )
-    train += " --text.length 8 --tokens 16 --steps 4 --optimiser.warmup 2 --check-tokens 20"
+    train = f"train text --data {tmp_path / 'verse.txt'} --folder {tmp_path / 'run'} --tokenizer bytes"
+    train += " --length 8 --tokens 16 --steps 4 --optimiser.warmup 2 --check-tokens 20"
     train += " --model.width 8 --model.heads 2 --model.chunk 2 --model.inference-layers 1"
     assert main(train.split()) == 0
     capsys.readouterr()

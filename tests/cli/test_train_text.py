@@ -11,7 +11,7 @@ from scannable.training._distributed import Peers
 from scannable.training._folder import fresh_model
 from scannable.training._text import TextCourse
 
-TEXT = "--text.tokenizer bytes --text.length 8 --tokens 16 --check-every 4 --check-tokens 20"
+TEXT = "--tokenizer bytes --length 8 --tokens 16 --check-every 4 --check-tokens 20"
 RUN = "--steps 8 --optimiser.warmup 2 --log-every 4"
 MODEL = "--model.width 8 --model.heads 2 --model.chunk 2 --model.inference-layers 1"
 
@@ -19,7 +19,7 @@ MODEL = "--model.width 8 --model.heads 2 --model.chunk 2 --model.inference-layer
 @pytest.fixture
 def command(tmp_path):
     (tmp_path / "verse.txt").write_bytes(b"Row, row, row your boat, gently down the stream. " * 10)
-    places = ["--text.data", str(tmp_path / "verse.txt"), "--folder", str(tmp_path / "run")]
+    places = ["--data", str(tmp_path / "verse.txt"), "--folder", str(tmp_path / "run")]
     return ["train", "text", *places, *TEXT.split(), *RUN.split(), *MODEL.split()]
 
 
@@ -66,10 +66,10 @@ def test_every_model_is_trained_on_text(command, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--text.data", "no-such-file"], 1, "no-such-file"),
-        (["--text.length", "0"], 2, "length must be at least 1, got 0"),
-        (["--text.length", "1000"], 1, "at least 2 * length = 2000 tokens, got"),
-        (["--text.tokenizer", "words"], 2, "'words'"),
+        (["--data", "no-such-file"], 1, "no-such-file"),
+        (["--length", "0"], 2, "length must be at least 1, got 0"),
+        (["--length", "1000"], 1, "at least 2 * length = 2000 tokens, got"),
+        (["--tokenizer", "words"], 2, "'words'"),
         (["--model.inference", "else"], 2, "'else'"),
     ],
 )

@@ -69,9 +69,9 @@ COMMANDS = {
         "_train_text",
         (
             ("scannable train text", "a small model, on the Wikipedia articles in the package"),
-            ("scannable train text --text.data book.txt --text.tokenizer bytes", "on your own text"),
+            ("scannable train text --data book.txt --tokenizer bytes", "on your own text"),
             (
-                "torchrun --nproc-per-node 2 -m scannable train text --text.data ids/ --text.tokenizer gpt2 "
+                "torchrun --nproc-per-node 2 -m scannable train text --data ids/ --tokenizer gpt2 "
                 "--device cuda",
                 "on two GPUs, on shards of token ids",
             ),

@@ -1,6 +1,6 @@
 """``scannable train text``: a language model in a folder, made or taken up again."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,14 @@ from scannable.cli._follow import follow
 from scannable.cli._terminal import Terminal, duration
 from scannable.experiments import TEXT_RECIPES
 from scannable.models import TransformerPSMConfig
-from scannable.training import Event, Progress, TextCheck, TextRunConfig
+from scannable.training import Event, Progress, TextCheck, TextConfig, TextRunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RunConfig(TextRunConfig):
+    """A run whose text is asked for by ``--data``, without a prefix."""
+
+    text: Annotated[TextConfig, tyro.conf.arg(name="")] = field(default_factory=TextConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +36,13 @@ class Options:
     """Where the run goes; left out: runs/, and there text-MODEL-SEED, an affine model being called by its row."""
     json: bool = False
     """Print one JSON object a line and nothing else: what happens, and at last the result."""
-    config: Annotated[TextRunConfig, tyro.conf.arg(name="")] = TEXT_RECIPES["transformer-psm"]
+    config: Annotated[_RunConfig, tyro.conf.arg(name="")] = field(default_factory=_RunConfig)
 
 
 def parse(kind: type[Options], **settings: Any) -> Options:
     """Read the options, those of the chosen model among them."""
     steps = given(settings["args"], "--steps") or ""
-    recipes = {name: _shortened(recipe, steps) for name, recipe in TEXT_RECIPES.items()}
+    recipes = {name: _RunConfig(**vars(_shortened(one, steps))) for name, one in TEXT_RECIPES.items()}
     return parse_run(kind, recipes, **settings)
 
 
@@ -49,13 +56,13 @@ def _shortened(recipe: TextRunConfig, steps: str) -> TextRunConfig:
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Train, and say how it goes."""
-    config = options.config
+    config = TextRunConfig(**vars(options.config))
     folder = options.folder or Path("runs") / f"text-{name_of(options.architecture, config)}-{config.seed}"
     model, length = config.model, config.text.length
     if isinstance(model, TransformerPSMConfig) and length <= 2 * model.chunk:
         terminal.say(
             f"No merge will be trained: a window of {length} tokens has at most two chunks of {model.chunk}, and a "
-            f"merge is first read by the third; lower --model.chunk or raise --text.length."
+            f"merge is first read by the third; lower --model.chunk or raise --length."
         )
     result = follow(config, folder, terminal, _describe)
     why = "all steps are made" if result.stopped == "steps" else "the time is over"

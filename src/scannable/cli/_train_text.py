@@ -36,7 +36,7 @@ class Options:
     """Where the run goes; left out: runs/, and there text-MODEL-SEED, an affine model being called by its row."""
     json: bool = False
     """Print one JSON object a line and nothing else: what happens, and at last the result."""
-    config: Annotated[_RunConfig, tyro.conf.arg(name="")] = field(default_factory=_RunConfig)
+    config: Annotated[_RunConfig, tyro.conf.arg(name="")]
 
 
 def parse(kind: type[Options], **settings: Any) -> Options:

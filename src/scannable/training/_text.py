@@ -96,7 +96,7 @@ class TextCourse:
         if self.windows < 1:
             raise ValueError(
                 f"The training text must have at least 2 * length = {2 * self.length} tokens, got {len(self.ids)}; "
-                f"give a longer text, or lower text.length."
+                f"give a longer text, or lower length."
             )
         self._epoch, self._starts = -1, torch.empty(0)
 

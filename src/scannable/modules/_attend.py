@@ -59,11 +59,12 @@ def _in_window(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: float) -> 
     k, v = (torch.cat([x[:, :-1], x[:, 1:]], 2) for x in (k, v))
     place = torch.arange(2 * window, device=q.device)
     distance = window + place[:window, None] - place
-    mask = ((distance >= 0) & (distance < window)).expand(q.shape[1], 1, -1, -1).clone()
-    mask[0] &= place >= window - before
-    q, k, v = (x.transpose(2, 3) for x in (q, k, v))
-    read = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-    return read.transpose(2, 3).flatten(1, 2)[:, :queries]
+    mask = ((distance >= 0) & (distance < window)).expand(*q.shape[:2], 1, -1, -1).clone()
+    mask[:, 0] &= place >= window - before
+    # Fused kernels take no more than one dimension before the heads.
+    q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+    read = _softmax(q, k, v, attn_mask=mask.flatten(0, 1), dropout_p=dropout)
+    return read.unflatten(0, mask.shape[:2]).flatten(1, 2)[:, :queries]
 
 
 def _blocks(x: Float[Tensor, "R n H K"], window: int) -> Float[Tensor, "R blocks window H K"]:

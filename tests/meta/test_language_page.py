@@ -81,7 +81,7 @@ def cost(length):
                 f"{x['tokens_per_second']:,.0f}",
                 f"{x['seconds'] / 60:.1f} min",
                 f"{x['peak_bytes'] / 1e9:.0f} GB",
-                number(stream and stream["state_bytes"] / 1e6, ".1f"),
+                number(stream["state_bytes"] / 1e6 if stream else None, ".1f"),
                 *(number(value or None, ".3f") for value in latencies),
             ]
         )

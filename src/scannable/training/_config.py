@@ -37,7 +37,8 @@ class RunConfig:
     device: str = "cpu"
     """Where to train, as torch names it: cpu, cuda, cuda:1."""
     precision: Precision = "float32"
-    """With bfloat16 the forward pass runs under autocast; weights and optimiser stay in float32."""
+    """With bfloat16 the forward pass runs under autocast, and a GPU takes products that are left in float32, as of an
+    affine model's states, with operands in TF32; weights and optimiser stay in float32."""
     compile: bool = False
     """Run the model through torch.compile; each new length may be compiled once more."""
     parallel: Parallel = "replicate"

@@ -1,4 +1,7 @@
-"""Devices by their names: those that torch knows, and those that this machine has."""
+"""Devices by their names: those that torch knows, and those that this machine has; how exactly they multiply."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -37,3 +40,22 @@ def available(name: str) -> torch.device:
                 f"device must be one that this machine and this torch have, got {name!r}; use cpu."
             ) from error
     return device
+
+
+@contextmanager
+def rounded_products(*, allowed: bool) -> Iterator[None]:
+    """Let a GPU round the operands of float32 products to TF32, ten bits of fraction, until the end of the block.
+
+    A program that has set this through torch's newer settings has decided by itself, and they stay as they are.
+    """
+    before: str | None = None
+    with suppress(RuntimeError):
+        before = torch.get_float32_matmul_precision()
+    if before is None or not allowed:
+        yield
+        return
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

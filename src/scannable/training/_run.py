@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scannable.training._checkpoint import load_weights, read_tensors, weights, write_tensors
 from scannable.training._config import FREE
+from scannable.training._device import rounded_products
 from scannable.training._distributed import ALONE, Peers
 from scannable.training._folder import CHECKPOINT, MODEL, check_origin, fresh_model, read_model
 from scannable.training._kinds import AnyRunConfig, begin
@@ -163,13 +164,14 @@ class Run:
         latest.rate = rate(config.optimiser, self.step, config.steps)
         for group in self.optimiser.param_groups:
             group["lr"] = latest.rate
-        rows = len(batch.tokens)
-        for start in range(0, rows, size := math.ceil(rows / config.parts)):
-            part = batch.rows(start, start + size)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-                value = self.objective(part) * (len(part.tokens) / rows)
-            value.backward()
-            latest.loss = latest.loss + value.detach()
+        rows, narrow = len(batch.tokens), config.precision == "bfloat16"
+        with rounded_products(allowed=narrow and self.device.type == "cuda"):
+            for start in range(0, rows, size := math.ceil(rows / config.parts)):
+                part = batch.rows(start, start + size)
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=narrow):
+                    value = self.objective(part) * (len(part.tokens) / rows)
+                value.backward()
+                latest.loss = latest.loss + value.detach()
         latest.norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.optimiser.clip)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)

@@ -61,10 +61,10 @@ def complain(message: str) -> None:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """Begin a table with its first column to the left and numbers to the right."""
+    """Begin a table with its first column, of names that stay whole, to the left and numbers to the right."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
-        made.add_column(name, justify="right" if place else "left")
+        made.add_column(name, justify="right" if place else "left", no_wrap=not place, overflow="fold")
     return made
 
 

@@ -132,6 +132,12 @@ def test_what_was_trained_on_is_never_scored_as_held_out(trained, text, capsys):
     assert evaluate(trained, "--data", text, "--limit", 20) == 0
 
 
+def test_a_text_that_is_not_where_the_run_read_it_is_told_so(trained, text, capsys):
+    text.rename(text.with_suffix(".old"))
+    said = refused(capsys, 1, trained)
+    assert f"must be where the run read it, got none at {text} from here; go to the folder" in said
+
+
 def test_the_help_explains_every_column_that_has_a_name_of_its_own(capsys):
     assert evaluate("--help") == 0
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())

@@ -153,7 +153,7 @@ def test_the_last_tokens_of_a_single_article_are_held_out(count, held, tmp_path)
     splits = read(write(tmp_path / "a.txt", "x" * count), "bytes")
     assert (len(splits.train.ids), len(splits.valid.ids)) == (count - held, held)
     assert splits.train.starts.tolist() == splits.valid.starts.tolist() == [0]
-    assert splits.held_out == f"the last {held} of the {count} tokens of the only article"
+    assert splits.held_out == f"the last {held:,} of the {count:,} tokens of the only article"
 
 
 def test_a_text_that_is_too_short_is_refused(tmp_path):
@@ -232,7 +232,11 @@ def test_a_folder_may_say_nothing_of_itself_but_nothing_broken(content, tmp_path
     ("names", "message"),
     [
         ((), "must hold files of text or ids, got none"),
-        (("valid.txt", "a.txt"), "must hold a file whose name begins with train, got a.txt, valid.txt"),
+        (
+            ("valid.txt", "a.txt"),
+            "must hold a file whose name begins with the word train, got a.txt, valid.txt",
+        ),
+        (("trains.txt", "val.txt"), "begins with the word train, got trains.txt, val.txt"),
         (("train.txt", "train.u16"), r"must be text or ids, got both \(train.txt and train.u16\); move one"),
         (("a.txt", "b.npy"), r"must be text or ids, got both \(a.txt and b.npy\)"),
         (
@@ -248,6 +252,35 @@ def test_a_folder_that_is_not_clear_is_refused(names, message, tmp_path):
         write(tmp_path / name, IDS if "u16" in name else WORDS)
     with refused(ValueError, message):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "valid", "test"),
+    [
+        ("training.txt", "validation.txt", "testing.txt"),
+        ("trainset.txt", "validset.txt", "testset.txt"),
+        ("TRAIN.txt", "Valid.txt", "TEST.txt"),
+        ("train.txt", "dev.txt", "my.test.txt"),
+        ("train-part.txt", "val_1.txt", "test.txt"),
+    ],
+)
+def test_a_part_may_be_called_what_people_call_it(train, valid, test, tmp_path):
+    for name in (train, valid, test):
+        write(tmp_path / name, f"{name} {WORDS}")
+    splits = read(tmp_path)
+    assert (words(splits.train), words(splits.valid)) == (f"{train} {WORDS}", f"{valid} {WORDS}")
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path):
+    write(tmp_path / "train.txt", WORDS)
+    (tmp_path / "valid.txt").symlink_to(tmp_path / "gone.txt")
+    with refused(ValueError, "must lead to files, got valid.txt, which leads nowhere; restore its file"):
+        read(tmp_path)
+
+
+def test_an_empty_name_is_no_folder():
+    with refused(ValueError, "must be a file or a folder, got an empty name"):
+        read("")
 
 
 def test_a_folder_of_other_names_is_read_by_name_each_file_an_article(tmp_path):

@@ -260,6 +260,15 @@ def test_records_are_put_together_in_the_order_of_the_table(ids, tmp_path, capsy
     page = tmp_path / "table.html"
     assert main(["reproduce", "language", "--out", str(page), "--collect", *map(str, files)]) == 0
     assert page.read_text() == record_page(found | {"speeds": [bench]})
+    whole = tmp_path / "whole.json"
+    whole.write_text(json.dumps(found | {"speeds": [bench]}))
+    assert collect([whole]) == found | {"speeds": [bench]}
+    with pytest.raises(ValueError, match="Records of speed must differ, got one twice"):
+        collect([whole, files[-1]])
+    assert main(["reproduce", "language", "--collect", str(files[-1])]) == 0
+    assert "tokens/s" in capsys.readouterr().out
+    assert main(["reproduce", "language", "--collect"]) == 1
+    assert "--collect puts files together, got none" in capsys.readouterr().err
     assert main(["reproduce", "language", "--out", str(page)]) == 1
     assert "--out is where --collect writes its page" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"one row and seed each, got two of \[\('decoder', 0\)\]"):

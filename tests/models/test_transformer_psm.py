@@ -111,7 +111,7 @@ def test_ties():
 def test_local_positions_have_no_limit_and_global_ones_end():
     assert psm(limit=8)(draw(1, 40)).isfinite().all()
     model = psm(positions="global", limit=10)
-    with refuses(ValueError, "end at 10", "raise `limit`"):
+    with refuses(ValueError, "end at 10", "train with a larger `limit`"):
         model(draw(1, 11))
     _, stream = model.prefill(model.start(), draw(1, 10))
     with refuses(ValueError, "end at 10", "tokens at 10"):

@@ -50,7 +50,7 @@ def test_a_place_is_added_for_each_token(positions):
 def test_places_beyond_the_learned_ones_are_refused():
     encoder = TokenEncoder(10, 4, positions="global", limit=20)
     for position, first, last in ((18, 18, 20), (torch.tensor([0, -1]), -1, 2)):
-        with refuses(ValueError, "end at 20", f"tokens at {first} to {last}", "raise `limit`"):
+        with refuses(ValueError, "end at 20", f"tokens at {first} to {last}", "train with a larger `limit`"):
             encoder(IDS, position)
 
 

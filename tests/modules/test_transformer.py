@@ -153,7 +153,7 @@ def test_weights_begin_so_that_scales_are_kept():
 
 def test_positions_end_where_they_end():
     stack = transformer()
-    with refuses(ValueError, "end at 32", "slot at 32", "raise the limit"):
+    with refuses(ValueError, "end at 32", "slot at 32", "read shorter texts, or train with a larger limit"):
         stack(draw(1, 33, 8))
     cache = stack.extend((0, ()), draw(1, 32, 8))[1]
     with refuses(ValueError, "end at 32", "slot at 32", "rotary or no positions"):

@@ -134,8 +134,10 @@ def test_numbers_below_one_are_refused(field):
     [
         ({"steps": 10}, r"warm-up must end within the run, got optimiser\.warmup=100 and steps=10; lower"),
         ({"seed": -1}, "seed at least 0"),
-        ({"time_limit": 0.0}, "time_limit above zero, got .*time_limit=0.0; leave the limit out"),
-        ({"save_every": -1.0}, "save_every must be at least zero"),
+        ({"time_limit": 0.0}, "time_limit finite and above zero, got .*time_limit=0.0; leave the limit out"),
+        ({"time_limit": float("inf")}, "time_limit finite and above zero, got .*time_limit=inf"),
+        ({"save_every": -1.0}, "save_every must be finite and at least zero"),
+        ({"save_every": float("nan")}, "save_every must be finite and at least zero"),
         ({"device": "gpu"}, "device must be a name that torch knows, such as cpu or cuda, got 'gpu'"),
         ({"task": WordProblemConfig(longest=8)}, r"shorter than the task's longest word, 8, got \(4, 8\)"),
     ],

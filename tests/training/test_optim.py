@@ -63,7 +63,10 @@ def test_shared_and_frozen_parameters_are_updated_once_or_not():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"rate": 0.0}, "must be above zero, got rate=0.0"),
+        ({"rate": 0.0}, "must be finite and above zero, got rate=0.0"),
+        ({"clip": float("inf")}, "must be finite and above zero.*clip=inf"),
+        ({"epsilon": float("nan")}, "must be finite and above zero.*epsilon=nan"),
+        ({"decay": float("inf")}, "finite and at least zero.*decay=inf"),
         ({"clip": -1.0}, "above zero.*clip=-1.0.*; use a large clip"),
         ({"decay": -0.1}, "at least zero.*decay=-0.1"),
         ({"cooldown": 1.5}, "cooldown from 0 to 1.*cooldown=1.5"),

@@ -273,7 +273,7 @@ def test_what_is_held_out_is_said_once_and_before_the_first_step(verse, tmp_path
     said = []
     train(config(verse), tmp_path / "run", report=said.append, about=said.append)
     assert said[0] == (
-        "Held out: the last 68 of the 1350 tokens of the only article (68 tokens); checks score the first 40 tokens "
+        "Held out: the last 68 of the 1,350 tokens of the only article (68 tokens); checks score the first 40 tokens "
         "of it."
     )
     assert not any(isinstance(event, str) for event in said[1:])

@@ -25,10 +25,11 @@ class Options:
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Measure and print."""
-    return show(bench_language, options.config, terminal, _print)
+    return show(bench_language, options.config, terminal, print_speeds)
 
 
-def _print(found: dict[str, Any], terminal: Terminal) -> None:
+def print_speeds(found: dict[str, Any], terminal: Terminal) -> None:
+    """Print what the bench measured."""
     machine = found["machine"]
     terminal.say(f"[bold]{machine['gpu'] or machine['cpu']}[/], torch {machine['torch']}, bfloat16\n")
     drawn = table("model", "T", "tokens/s", "of the decoder's", "peak memory", "parameters")

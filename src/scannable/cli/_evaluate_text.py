@@ -38,7 +38,8 @@ class Options:
     reading: Literal[Reading, "both"] = "blocked"
     """Cut the text every so many tokens, or carry the state through each article and reset it at its end."""
     form: Literal[Form, "both"] = _DEFAULTS["form"]
-    """Read whole windows or articles at once, or carry a stream from piece to piece."""
+    """Read whole windows or articles at once, or carry a stream from piece to piece. A stream makes more merges for the
+    same losses: it is ready for one token more than is scored."""
     limit: int | None = None
     """Score only so many tokens, the first; left out: all of them."""
     tokens: int = _DEFAULTS["tokens"]

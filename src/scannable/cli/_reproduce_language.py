@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from scannable.cli._bench_language import print_speeds
 from scannable.cli._out import write_out
 from scannable.cli._terminal import Terminal, duration, percent, size, table
 from scannable.experiments import LANGUAGE_PEERS, LanguageConfig, collect, language, language_table
@@ -29,9 +30,9 @@ class Options:
     """Where the runs go, a folder each; the report is in that of the run."""
     json: bool = False
     """Print one JSON object and nothing else."""
-    collect: tuple[Path, ...] = ()
-    """Files that hold what single calls printed with --json, or their results.json, to be shown as tables; speeds from
-    scannable bench language too."""
+    collect: Annotated[tuple[Path, ...] | None, tyro.conf.arg(metavar="PATH [PATH ...]")] = None
+    """Files that hold what single calls printed with --json, or their results.json, or such tables, to be shown as
+    tables; speeds from scannable bench language too."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """With --collect: where to write a page of the whole table."""
     config: Annotated[LanguageConfig, tyro.conf.arg(name="")] = field(default_factory=LanguageConfig)
@@ -39,7 +40,11 @@ class Options:
 
 def run(options: Options, terminal: Terminal) -> bool:
     """Train, measure and print; or print what was measured."""
-    if options.collect:
+    if options.collect is not None:
+        if not options.collect:
+            raise ValueError(
+                "--collect puts files together, got none; name them, or leave --collect out to train."
+            )
         return _collect(options.collect, options.out, terminal)
     if options.out:
         raise ValueError(
@@ -79,6 +84,9 @@ def _collect(paths: tuple[Path, ...], out: Path | None, terminal: Terminal) -> b
     terminal.record(records)
     for length in LANGUAGE_PEERS:
         _print_table(language_table(records, length), length, terminal)
+    for found in records["speeds"]:
+        terminal.say("")
+        print_speeds(found, terminal)
     if out:
         terminal.say(f"The page is in [bold]{out}[/]; it opens by a double click and needs nothing else.")
     return True

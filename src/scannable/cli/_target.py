@@ -59,9 +59,16 @@ def own_text(name: str, config: TextRunConfig) -> Splits:
     """Read the text that a run was trained and checked on, as it was then.
 
     Raises:
+        FileNotFoundError: If it is not there.
         ValueError: If it is another by now; files of older versions do not say which it was.
     """
-    splits = read(config.text.data, config.text.tokenizer)
+    try:
+        splits = read(config.text.data, config.text.tokenizer)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"The text of {name} must be where the run read it, got none at {config.text.data} from here; go to the "
+            f"folder in which the run was started, or name a text with --data."
+        ) from error
     facts = facts_of(name) if Path(name).is_dir() else {}
     if changed := changes(facts, fingerprints(splits)):
         raise ValueError(

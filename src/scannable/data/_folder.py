@@ -6,20 +6,30 @@ from pathlib import Path
 
 from scannable.data._files import holds_ids
 
-_NAMES = {"train": "train", "valid": "valid", "validation": "valid", "test": "test"}
-_PART = re.compile(r"(?:^|\.)(train|valid|validation|test)(?![A-Za-z])")
+_NAMES = {
+    **dict.fromkeys(("train", "training", "trainset"), "train"),
+    **dict.fromkeys(("valid", "validation", "validset", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
+}
+_PART = re.compile(rf"(?:^|\.)({'|'.join(_NAMES)})(?![a-z])", re.IGNORECASE)
 _ABOUT = ("meta.json",)  # what a folder says of itself
 
 
 def parts(folder: Path) -> dict[str, list[Path]]:
     """Sort the files of a folder, not of folders in it, into train, valid and test, by their names.
 
-    A name says it at its beginning or after a dot: ``train.0.u16.xz``, ``wiki.valid.raw``, ``validation-00.txt``.
-    Numbered files are in the order of their numbers. Where no name says it, all files are of train, by name.
+    A name says it at its beginning or after a dot, in a word of its own: ``train.0.u16.xz``, ``wiki.valid.raw``,
+    ``Validation-00.txt``. Numbered files are in the order of their numbers. Where no name says it, all files are of
+    train, by name.
 
     Raises:
-        ValueError: If there is no file, a part has both text and ids, or one of its numbered files is missing.
+        ValueError: If there is no file, a part has both text and ids, one of its numbered files is missing, or a link
+            leads nowhere.
     """
+    if lost := sorted(p.name for p in folder.iterdir() if p.is_symlink() and not p.exists()):
+        raise ValueError(
+            f"Links in {folder} must lead to files, got {lost[0]}, which leads nowhere; restore its file, or remove it."
+        )
     files = sorted(
         p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and p.name not in _ABOUT
     )
@@ -30,14 +40,14 @@ def parts(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in files:
         if said := _PART.search(path.name):
-            found.setdefault(_NAMES[said[1]], []).append(path)
+            found.setdefault(_NAMES[said[1].lower()], []).append(path)
     if not found:
         found = {"train": files}
         _one_kind(folder, "train", files)
         return found
     if "train" not in found:
         raise ValueError(
-            f"{folder} must hold a file whose name begins with train, got {', '.join(sorted(p.name for p in files))}; "
+            f"{folder} must hold a file whose name begins with the word train, got {', '.join(p.name for p in files)}; "
             f"add one, or give one of these files by itself."
         )
     for part, paths in found.items():

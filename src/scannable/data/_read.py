@@ -64,6 +64,10 @@ def read(source: Path | str | None = None, tokenizer: str = "gpt2") -> Splits:
         ConnectionError: If WikiText-103 could not be fetched.
     """
     tokens = _tokenizer.tokenizer(tokenizer)
+    if source == "":
+        raise ValueError(
+            "A text must be a file or a folder, got an empty name; leave it out for the articles here."
+        )
     if source == WIKITEXT:
         train, valid = (_text([tokens.encode(text)], tokens) for text in wikitext())
         return Splits(train=train, valid=valid, held_out="")
@@ -103,7 +107,7 @@ def _hold_out(text: Text) -> Splits:
         cut, held_out = int(text.starts[-count]), f"the last {count} of {articles} articles"
     else:
         count = max(-(-tokens // HELD_OUT), SHORTEST)
-        cut, held_out = tokens - count, f"the last {count} of the {tokens} tokens of the only article"
+        cut, held_out = tokens - count, f"the last {count:,} of the {tokens:,} tokens of the only article"
     if cut < SHORTEST:
         raise ValueError(
             f"A text must have at least {2 * SHORTEST} tokens, so that some can be held out, got {tokens}; give "

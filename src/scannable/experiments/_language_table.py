@@ -9,7 +9,7 @@ from scannable.viewer import read_record, record_page
 
 
 def collect(paths: Iterable[Path]) -> dict[str, Any]:
-    """Put the records of single calls together, in the order of the table.
+    """Put the records of single calls, and of tables that this has made, together, in the order of the table.
 
     Returns:
         ``rows``: the records of runs. ``trials``: those of calls that only tried learning rates. ``streams``: those of
@@ -23,13 +23,16 @@ def collect(paths: Iterable[Path]) -> dict[str, Any]:
     """
     found = _table({})
     for path in paths:
-        record = read_record(path)
-        if fault := _fault(record):
-            raise ValueError(
-                f"{path} must be what scannable reproduce language --json or scannable bench language --json printed, "
-                f"got {fault}; leave it out."
-            )
-        found[_part(record)].append(record)
+        for record in _records(read_record(path)):
+            if fault := _fault(record):
+                raise ValueError(
+                    f"{path} must be what scannable reproduce language --json or scannable bench language --json "
+                    f"printed, got {fault}; leave it out."
+                )
+            found[_part(record)].append(record)
+    speeds = found["speeds"]
+    if any(record in speeds[:place] for place, record in enumerate(speeds)):
+        raise ValueError("Records of speed must differ, got one twice; leave it out.")
     for part in ("rows", "trials", "streams"):
         records = found[part]
         records.sort(key=lambda record: (list(LANGUAGE_ROWS).index(record["row"]), record["seed"]))
@@ -43,6 +46,14 @@ def collect(paths: Iterable[Path]) -> dict[str, Any]:
         if all(_read(record) >= read for row, read in own if row == record["row"])
     ]
     return found
+
+
+def _records(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the records that a file holds: those of a table, or its own."""
+    if found.get("kind") != "language-table":
+        return [found]
+    parts = [found.get(part) for part in _table({}) if part not in ("format", "kind")]
+    return [record for part in parts if isinstance(part, list) for record in part if isinstance(record, dict)]
 
 
 def _table(parts: dict[str, list[Any]]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from scannable.models._stepper import stepper
 REPAY = 256
 """How many tokens repay the time that it takes to capture graphs."""
 
+COLDEST = torch.finfo(torch.float32).tiny
+"""The least temperature that logits can be divided by."""
+
 Sampler = Callable[[Float[Tensor, "B vocabulary"]], Int[Tensor, " B"]]
 
 
@@ -33,7 +36,7 @@ def generate(
         model: Anything with ``start``, ``prefill`` and ``step``, in evaluation mode.
         prompt: ``T >= 1`` tokens of each text.
         tokens: How many to yield; without end if left out.
-        temperature: Logits are divided by it; 0 takes the likeliest token.
+        temperature: Logits are divided by it; 0, or what float32 takes for 0, takes the likeliest token.
         top_k: Draw from the so many likeliest tokens only.
         top_p: Draw from the fewest likeliest tokens only whose probabilities add up to at least this share.
         generator: What randomness comes from, on the model's device; torch's own if left out.
@@ -104,7 +107,7 @@ def _draw(
     top_p: int | float | None,
     generator: torch.Generator | None,
 ) -> Int[Tensor, " B"]:
-    if temperature == 0:
+    if temperature < COLDEST:
         return logits.argmax(-1)
     # Less the largest, so that the others may only underflow.
     logits = (logits - logits.amax(-1, keepdim=True)) / temperature

@@ -61,7 +61,7 @@ class TokenEncoder(nn.Module):
             if low < 0 or high >= limit:
                 raise ValueError(
                     f"Learned positions end at {limit}, got tokens at {low} to {high}; "
-                    f"raise `limit`, or use positions that are local."
+                    f"read shorter texts, or train with a larger `limit`, or with positions that are local."
                 )
         return embedded + self.places(places)
 

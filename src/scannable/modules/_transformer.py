@@ -188,7 +188,7 @@ class Transformer(nn.Module):
         if self.slots is not None and end > len(self.slots.weight):
             raise ValueError(
                 f"Learned positions end at {len(self.slots.weight)}, got a slot at {end - 1}; "
-                f"raise the limit, or use rotary or no positions, which have none."
+                f"read shorter texts, or train with a larger limit, or with rotary or no positions, which have none."
             )
 
     def blank(self, count: int) -> Cache:

@@ -1,5 +1,6 @@
 """What every run has, whatever it is trained on; `WordRunConfig` and `TextRunConfig` add the rest."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -64,10 +65,12 @@ class RunConfig:
                 f"The warm-up must end within the run, got optimiser.warmup={self.optimiser.warmup} and "
                 f"steps={self.steps}; lower optimiser.warmup to {self.steps} or less, or raise steps."
             )
-        if self.save_every < 0 or (self.time_limit is not None and not self.time_limit > 0):
+        limit = 1.0 if self.time_limit is None else self.time_limit
+        if not (0 <= self.save_every < math.inf and 0 < limit < math.inf):
             raise ValueError(
-                f"save_every must be at least zero and time_limit above zero, got save_every={self.save_every} "
-                f"and time_limit={self.time_limit}; leave the limit out to train to the last step."
+                f"save_every must be finite and at least zero and time_limit finite and above zero, got "
+                f"save_every={self.save_every} and time_limit={self.time_limit}; leave the limit out to train to the "
+                f"last step, and set save_every to 1e9 to save at the end only."
             )
         if self.precision not in get_args(Precision):
             raise ValueError(

@@ -36,15 +36,15 @@ class OptimiserConfig:
             raise ValueError(
                 f"schedule must be one of {get_args(Shape)}, got {self.schedule!r}; choose one of these."
             )
-        if not (self.rate > 0 and self.clip > 0 and self.epsilon > 0):
+        if not all(0 < value < math.inf for value in (self.rate, self.clip, self.epsilon)):
             raise ValueError(
-                f"rate, clip and epsilon must be above zero, got rate={self.rate}, clip={self.clip} and "
-                f"epsilon={self.epsilon}; use a large clip to let every gradient through."
+                f"rate, clip and epsilon must be finite and above zero, got rate={self.rate}, clip={self.clip} and "
+                f"epsilon={self.epsilon}; use a large clip, such as 1e9, to let every gradient through."
             )
-        if self.warmup < 0 or self.decay < 0 or not 0 <= self.cooldown <= 1:
+        if self.warmup < 0 or not 0 <= self.decay < math.inf or not 0 <= self.cooldown <= 1:
             raise ValueError(
-                f"warmup and decay must be at least zero and cooldown from 0 to 1, got warmup={self.warmup}, "
-                f"decay={self.decay} and cooldown={self.cooldown}; zero switches each of them off."
+                f"warmup and decay must be finite and at least zero and cooldown from 0 to 1, got "
+                f"warmup={self.warmup}, decay={self.decay} and cooldown={self.cooldown}; zero switches each off."
             )
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(

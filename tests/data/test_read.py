@@ -273,6 +273,8 @@ def test_a_part_may_be_called_what_people_call_it(train, valid, test, tmp_path):
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path):
     write(tmp_path / "train.txt", WORDS)
+    (tmp_path / ".#train.txt").symlink_to(tmp_path / "an editor's lock")
+    read(tmp_path)
     (tmp_path / "valid.txt").symlink_to(tmp_path / "gone.txt")
     with refused(ValueError, "must lead to files, got valid.txt, which leads nowhere; restore its file"):
         read(tmp_path)

@@ -26,13 +26,12 @@ def parts(folder: Path) -> dict[str, list[Path]]:
         ValueError: If there is no file, a part has both text and ids, one of its numbered files is missing, or a link
             leads nowhere.
     """
-    if lost := sorted(p.name for p in folder.iterdir() if p.is_symlink() and not p.exists()):
+    shown = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in _ABOUT)
+    if lost := [p.name for p in shown if p.is_symlink() and not p.exists()]:
         raise ValueError(
             f"Links in {folder} must lead to files, got {lost[0]}, which leads nowhere; restore its file, or remove it."
         )
-    files = sorted(
-        p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".") and p.name not in _ABOUT
-    )
+    files = [p for p in shown if p.is_file()]
     if not files:
         raise ValueError(
             f"{folder} must hold files of text or ids, got none; give another folder, or a file."

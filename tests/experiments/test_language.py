@@ -263,6 +263,11 @@ def test_records_are_put_together_in_the_order_of_the_table(ids, tmp_path, capsy
     whole = tmp_path / "whole.json"
     whole.write_text(json.dumps(found | {"speeds": [bench]}))
     assert collect([whole]) == found | {"speeds": [bench]}
+    for broken in ({"rows": 7}, {"trials": [None]}, {"streams": [{}]}):
+        whole.write_text(json.dumps(found | broken))
+        with pytest.raises(ValueError, match=r"whole\.json must be what .* printed, got a "):
+            collect([whole])
+    whole.write_text(json.dumps(found | {"speeds": [bench]}))
     with pytest.raises(ValueError, match="Records of speed must differ, got one twice"):
         collect([whole, files[-1]])
     assert main(["reproduce", "language", "--collect", str(files[-1])]) == 0

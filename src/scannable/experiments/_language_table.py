@@ -7,6 +7,8 @@ from typing import Any
 from scannable.experiments._language_rows import LANGUAGE_ROWS
 from scannable.viewer import read_record, record_page
 
+_PARTS = ("rows", "trials", "streams", "speeds")
+
 
 def collect(paths: Iterable[Path]) -> dict[str, Any]:
     """Put the records of single calls, and of tables that this has made, together, in the order of the table.
@@ -48,21 +50,22 @@ def collect(paths: Iterable[Path]) -> dict[str, Any]:
     return found
 
 
-def _records(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the records that a file holds: those of a table, or its own."""
+def _records(found: dict[str, Any]) -> list[Any]:
+    """Return what a file holds: the records of a table, or its own."""
     if found.get("kind") != "language-table":
         return [found]
-    parts = [found.get(part) for part in _table({}) if part not in ("format", "kind")]
-    return [record for part in parts if isinstance(part, list) for record in part if isinstance(record, dict)]
+    parts = [found.get(part, []) for part in _PARTS]
+    return [record for part in parts for record in (part if isinstance(part, list) else [part])]
 
 
 def _table(parts: dict[str, list[Any]]) -> dict[str, Any]:
-    table = {"format": 1, "kind": "language-table", "rows": [], "trials": [], "streams": [], "speeds": []}
-    return table | parts
+    return {"format": 1, "kind": "language-table", **{part: [] for part in _PARTS}, **parts}
 
 
-def _fault(record: dict[str, Any]) -> str | None:
+def _fault(record: Any) -> str | None:
     """Say what a record is, if the table cannot hold it."""
+    if not isinstance(record, dict):
+        return f"a table with {str(record)[:40]!r} for a record"
     part = _part(record)
     if part != "speeds":
         for key, ours in (("bench", None), ("kind", "language")):

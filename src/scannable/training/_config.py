@@ -65,8 +65,9 @@ class RunConfig:
                 f"The warm-up must end within the run, got optimiser.warmup={self.optimiser.warmup} and "
                 f"steps={self.steps}; lower optimiser.warmup to {self.steps} or less, or raise steps."
             )
-        limit = 1.0 if self.time_limit is None else self.time_limit
-        if not (0 <= self.save_every < math.inf and 0 < limit < math.inf):
+        if not 0 <= self.save_every < math.inf or not (
+            self.time_limit is None or 0 < self.time_limit < math.inf
+        ):
             raise ValueError(
                 f"save_every must be finite and at least zero and time_limit finite and above zero, got "
                 f"save_every={self.save_every} and time_limit={self.time_limit}; leave the limit out to train to the "

@@ -126,6 +126,18 @@ def test_a_folder_of_another_config_is_refused_and_left_alone(run):
     assert contents(run) == before
 
 
+def test_a_run_that_failed_before_its_first_checkpoint_may_begin_anew_with_another_config(tmp_path):
+    short = tiny(model=DecoderConfig(width=8, heads=2, layers=1, positions="absolute", limit=1))
+    with pytest.raises(ValueError, match="Learned positions end at 1"):
+        train(short, tmp_path / "run")
+    config = tiny()
+    train(config, tmp_path / "run")
+    train(config, tmp_path / "straight")
+    assert read_config(tmp_path / "run") == config
+    found, expected = (weights(load(tmp_path / name)[0]) for name in ("run", "straight"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("ten years")
     with pytest.raises(

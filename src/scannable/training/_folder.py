@@ -28,7 +28,8 @@ CONFIG, MODEL, CHECKPOINT, METRICS = (
 def claim(folder: Path, config: AnyRunConfig) -> None:
     """Make the folder of a run, or make sure that it is the folder of this very run.
 
-    Fields that decide no weight may differ; ``settle`` writes them down.
+    Fields that decide no weight may differ, and all of them while no weight is written, as after a first step that was
+    too large for the memory; ``settle`` writes them down.
 
     Raises:
         ValueError: If it belongs to another config, or holds files of something else.
@@ -36,7 +37,7 @@ def claim(folder: Path, config: AnyRunConfig) -> None:
     """
     if (folder / CONFIG).exists():
         found = differences(_deciding(read_config(folder)), _deciding(config))
-        if found:
+        if found and any((folder / name).exists() for name in (CHECKPOINT, MODEL)):
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             raise ValueError(
                 f"{folder} must hold a run of the same config, got one that differs in {'; '.join(found[:3])}{more}; "

@@ -65,10 +65,11 @@ def train(
 
     Args:
         config: The run.
-        folder: A new or empty folder, or that of a run of the same config. What decides no weight may differ:
-            ``time_limit``, ``log_every``, ``save_every``, ``tensorboard`` and ``parallel`` are those of the latest
-            call, so a run that its time limit stopped goes on with a larger one. One that is over is not touched,
-            except that a model file that is lost or damaged is written again from the checkpoint.
+        folder: A new or empty folder, or that of a run of the same config, or of any that has no checkpoint yet. What
+            decides no weight may differ: ``time_limit``, ``log_every``, ``save_every``, ``tensorboard`` and
+            ``parallel`` are those of the latest call, so a run that its time limit stopped goes on with a larger one.
+            One that is over is not touched, except that a model file that is lost or damaged is written again from the
+            checkpoint.
         report: Called with every event, between steps.
         about: Called before the first step with a line for a person that says which text is held out, of a run on text.
 

@@ -23,6 +23,14 @@ def found(name, text):
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("blank", ["\n", "\n\n \n"])
+def test_white_space_before_the_first_article_is_a_part_of_it(name, blank):
+    for first, second in (wikitext("First", "Second"), ["<|endoftext|>\nOne.\n", "<|endoftext|>\nTwo.\n"]):
+        assert found(name, blank + first + second) == [blank + first, second]
+    assert found(name, "." + blank + wikitext("First")[0])[0] == "." + blank
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
 @pytest.mark.parametrize("end", ["", " \n", " \n \n"])
 def test_a_title_begins_an_article_with_the_blank_row_before_it(name, end):
     articles = wikitext("First", "2 + 2 = 4", "É , ( 中 ) ' s")

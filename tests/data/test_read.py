@@ -156,6 +156,13 @@ def test_the_last_tokens_of_a_single_article_are_held_out(count, held, tmp_path)
     assert splits.held_out == f"the last {held:,} of the {count:,} tokens of the only article"
 
 
+def test_an_article_that_is_more_than_half_of_the_text_is_cut(tmp_path):
+    splits = read(write(tmp_path / "a.txt", "ab\n<|endoftext|>\n" + "x" * 1000), "bytes")
+    assert (len(splits.train.ids), len(splits.valid.ids)) == (966, 51)
+    assert (splits.train.starts.tolist(), splits.valid.starts.tolist()) == ([0, 3], [0])
+    assert splits.held_out == "the last 51 of the 1,017 tokens"
+
+
 def test_a_text_that_is_too_short_is_refused(tmp_path):
     with refused(ValueError, "at least 4 tokens, so that some can be held out, got 3"):
         read(write(tmp_path / "a.txt", "abc"), "bytes")
@@ -214,6 +221,14 @@ def test_a_missing_file_is_named(numbers, promised, missing, tmp_path):
         f"all numbered files of the train part, got {len(numbers)} of them without number {missing};",
     ):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("numbers", [(2024,), (2019, 2021), (20240131, 20240229)])
+def test_years_and_days_may_have_gaps(numbers, tmp_path):
+    for number in numbers:
+        write(tmp_path / f"train-{number}.txt", f"{number} {WORDS}")
+    write(tmp_path / "valid.txt", WORDS)
+    assert [words(read(tmp_path).train).count(f"{number} ") for number in numbers] == [1] * len(numbers)
 
 
 @pytest.mark.parametrize("content", ["{", '"text"', "[]", "[[]]", "7"])

@@ -48,6 +48,25 @@ def test_a_bench_of_decoding_reports_every_model():
     assert len(said) == 1 + 2 * (2 * (1 + 2) + 1 + 2 * 2 + 3) + 2
 
 
+@pytest.mark.parametrize(
+    ("count", "p99", "p999"),
+    [(1, 1, 1), (3, 3, 3), (100, 99, 100), (150, 149, 150), (1000, 990, 999), (2500, 2475, 2498)],
+)
+def test_a_percentile_is_the_least_that_so_many_do_not_exceed(count, p99, p999):
+    found = _latency.summary([float(x) for x in range(count, 0, -1)])
+    assert (found["p99"], found["p999"]) == (p99, p999)
+    assert found["median"] == found["mean"] == (count + 1) / 2
+    ends = max(1, min(1000, count // 2))
+    assert (found["first"], found["last"]) == (count - (ends - 1) / 2, 1 + (ends - 1) / 2)
+
+
+def test_a_chunk_may_be_a_single_token():
+    settings = SMALL | {"chunk": 1, "batches": (1,), "contexts": (1,)}
+    assert all(
+        row["error"] < 1e-5 for row in bench_decode(BenchDecodeConfig(**settings))["rows"] if "error" in row
+    )
+
+
 def test_nothing_is_timed_when_logits_differ(monkeypatch):
     step = InPlace.step
     monkeypatch.setattr(InPlace, "step", lambda self, token: 1.001 * step(self, token))

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from scannable import experiments
+from scannable.cli import _reproduce_language as reproduce
 from scannable.cli import main
 from scannable.data import read_text
 from scannable.experiments import (
@@ -112,6 +113,17 @@ def test_a_row_is_tried_trained_scored_in_both_forms_and_streamed(ids, tmp_path)
     place = tmp_path / "runs" / "paper-64-0"
     assert json.loads((place / "results.json").read_text()) == json.loads(json.dumps(found))
     assert (place / "report.html").read_text() == record_page(found)
+
+
+def test_a_rate_at_which_training_diverges_is_not_chosen(ids, tmp_path):
+    found = language(small(ids, row="decoder", rates=(1e9, 1e-3), tokens=0, stream=0), tmp_path)
+    assert found["rate"] == 1e-3
+    assert [trial["loss"] is None for trial in found["trials"]] == [True, False]
+    assert record_page(found)
+    with pytest.raises(
+        FloatingPointError, match=r"at one rate at least, got \[1000000000.0\]; try lower ones"
+    ):
+        language(small(ids, row="decoder", rates=(1e9,)), tmp_path)
 
 
 def in_processes(count, *given):
@@ -351,6 +363,28 @@ def test_a_file_that_the_table_cannot_hold_is_told_in_words(record, tmp_path, ca
         f"scannable: {path} must be what scannable reproduce language --json or scannable bench language --json "
         f"printed, got {said}; leave it out.\n"
     )
+
+
+def test_figures_that_are_too_large_are_a_dash(record, tmp_path, capsys):
+    path, broken = tmp_path / "row.json", json.loads(json.dumps(record))
+    for score in broken["scores"]:
+        score.update(perplexity=None, word_perplexity=None, interval=[3.0, None])
+    path.write_text(json.dumps(broken | {"trials": [{"rate": 1.0, "loss": None}]}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "LANGUAGE_PEERS", {16: "decoder"})
+        assert main(["reproduce", "language", "--collect", str(path)]) == 0
+    assert "3.00 to -" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("terms", [{"tokens": 7}, {"bytes": 7}])
+def test_only_what_read_and_was_scored_on_the_same_is_compared(record, terms):
+    """A PSM under the decoder's name, beside itself."""
+    peer = record | {"row": "decoder"}
+    assert language_table({"rows": [peer, record]}, 16)[1]["ratio"] == 1
+    scores = [score | terms for score in record["scores"]]
+    assert language_table({"rows": [peer, record | {"scores": scores}]}, 16)[1]["ratio"] is None
+    short = record["training"] | {"tokens": 48}
+    assert language_table({"rows": [peer, record | {"training": short}]}, 16)[1]["ratio"] is None
 
 
 def test_a_file_that_is_no_record_is_told_by_its_name_once(tmp_path, capsys):

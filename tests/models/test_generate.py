@@ -127,6 +127,8 @@ def test_top_k_draws_from_so_many_only_with_their_proportions_kept():
     assert drawn(*logits, top_k=1).tolist() == [1, 0, 0, 0]
     assert torch.equal(drawn(*logits, top_k=4), drawn(*logits))
     assert torch.equal(drawn(*logits, top_k=9), drawn(*logits))
+    for count in (1, 2, 3):
+        assert (drawn(1.0, 3.0, 3.0, 3.0, 2.0, top_k=count) > 0).sum() == count
 
 
 def test_top_p_draws_from_the_fewest_that_hold_so_much():

@@ -140,6 +140,14 @@ def test_memory_stays_where_it_is_and_grows_by_two_states_a_level():
     assert len(set(sizes[31:62])) == 1
 
 
+def test_room_that_a_longer_stream_has_reached_does_not_count_for_a_shorter_one():
+    model, tokens = psm(), draw(1, 64)
+    reader = stepper(model, model.prefill(model.start(1), tokens)[1])
+    for stream in (model.prefill(model.start(1), tokens[:, :5])[1], model.start(1)):
+        reader.load(stream)
+        assert reader.nbytes == stepper(model, stream).nbytes
+
+
 def test_merges_are_those_of_the_counter(monkeypatch):
     model, tokens = psm(), draw(1, 64)
     merges = []

@@ -6,17 +6,21 @@ import signal
 import threading
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from scannable.models import AffineLanguageModelConfig, TransformerPSMConfig
-from scannable.tasks import WordProblemConfig
+from scannable.models import AffineLanguageModelConfig, DecoderConfig, TransformerPSMConfig, build
+from scannable.tasks import Batch, WordProblemConfig
 from scannable.training import Check, CurriculumConfig, Progress, load, read_config, train
 from scannable.training import _files as files_module
 from scannable.training import _run as run_module
 from scannable.training._checkpoint import read_tensors, weights, write_tensors
+from scannable.training._distributed import ALONE
 from scannable.training._run import Run
+from scannable.training._share import Objective, share
+from scannable.training._text import text_loss
 from scannable.training._words import WordCourse
 from training.runs import same_state, tiny
 
@@ -415,6 +419,39 @@ def test_layers_that_are_alike_are_compiled_once_and_checks_not_at_all(tmp_path,
     train(tiny(model=model, **fixed), tmp_path / "plain")
     ours, theirs = (read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("compiled", "plain"))
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.compile
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.parametrize("by_layer", [False, True])
+def test_the_ninth_kind_of_model_is_compiled_too(monkeypatch, by_layer):
+    """Left to itself torch compiles code eight times and then runs it as it is."""
+
+    def compiled(run, options=None):
+        return plain(run, backend=backend)
+
+    def backend(graph, inputs):
+        counts[-1] += 1
+        return graph
+
+    plain, counts = torch.compile, []
+    monkeypatch.setattr(torch, "compile", compiled)
+    torch.compiler.reset()
+    tokens = torch.zeros(2, 3, dtype=torch.long)
+    batch = Batch(tokens, tokens, torch.ones_like(tokens, dtype=torch.bool))
+    for width in range(2, 24, 2):
+        model = DecoderConfig(width=width, heads=1, layers=2)
+        if by_layer:
+            model = AffineLanguageModelConfig(
+                row="gla", width=width, layers=2, mlp=False, options={"heads": 1}
+            )
+        objective = Objective(build(model, 5), SimpleNamespace(loss=text_loss))
+        counts.append(0)
+        share(objective, "replicate", ALONE, torch.device("cpu"), compiled=True)(batch)
+    assert min(counts) > 0
+    assert len(set(counts)) == 1
 
 
 @pytest.mark.gpu

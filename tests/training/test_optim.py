@@ -33,6 +33,7 @@ def test_schedules_take_the_values_that_define_them():
     assert stable[20:76] == [2.0] * 56
     assert stable[90] == pytest.approx(0.8)
     assert rates(schedule="stable", warmup=0, cooldown=0.0) == [2.0] * 101
+    assert rates(schedule="stable", warmup=60, cooldown=0.9)[60:] == rates(schedule="linear", warmup=60)[60:]
 
 
 def test_a_run_that_is_all_warm_up_never_divides_by_zero():
@@ -50,6 +51,15 @@ def test_only_matrices_decay_and_no_logarithms_of_rates():
     for name, x in model.state_dict().items():
         factor = 1 - 0.05 if x.dim() == 2 and "A_log" not in name else 1
         torch.testing.assert_close(x, before[name] * factor)
+
+
+def test_vectors_side_by_side_do_not_decay():
+    layer = affine.RWKV6(16)
+    (decayed, spared) = (group["params"] for group in optimiser(OptimiserConfig(), layer).param_groups)
+    names = {id(parameter): name for name, parameter in layer.named_parameters()}
+    assert {"share_out", "share_in.weight"} <= {names[id(x)] for x in decayed}
+    assert {"share", "bonus", "pace"} <= {names[id(x)] for x in spared}
+    assert len(decayed) + len(spared) == len(names)
 
 
 def test_shared_and_frozen_parameters_are_updated_once_or_not():

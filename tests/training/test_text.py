@@ -211,6 +211,18 @@ def test_a_run_does_not_go_on_with_another_text(verse, tmp_path):
     assert files == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
 
 
+def test_a_perplexity_beyond_all_floats_is_none_and_a_gradient_beyond_them_stops_the_run(verse, tmp_path):
+    loud = DecoderConfig(width=16, heads=2, layers=1, logit_scale=1e4)
+    events = []
+    settings = replace(config(verse), model=loud, steps=2, check_every=1, optimiser=OptimiserConfig(warmup=1))
+    train(settings, tmp_path / "loud", report=events.append)
+    checks = [event for event in events if isinstance(event, TextCheck)]
+    assert all(709 < event.loss < math.inf and event.perplexity is None for event in checks)
+    louder = replace(settings, model=replace(loud, logit_scale=1e25), log_every=1)
+    with pytest.raises(FloatingPointError, match="must stay finite, got gradient_norm=inf by step 1; lower"):
+        train(louder, tmp_path / "louder")
+
+
 def test_a_folder_of_words_is_not_one_of_text(verse, tmp_path):
     train(tiny(steps=5), tmp_path / "run")
     with pytest.raises(

@@ -159,6 +159,9 @@ class Layer(nn.Module):
     """
 
     row: ClassVar[Row]
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    """Parameters of two axes or more that weight decay spares all the same: logarithms of rates, as towards zero is
+    towards a rate of one, and vectors that are kept side by side."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

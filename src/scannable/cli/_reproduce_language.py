@@ -14,6 +14,7 @@ from scannable.experiments import LANGUAGE_PEERS, LanguageConfig, collect, langu
 from scannable.experiments._results import REPORT
 from scannable.training import Event, Progress
 from scannable.viewer import record_page
+from scannable.viewer.parts._written import between, fixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,14 +108,12 @@ def _print_table(lines: list[dict[str, Any]], length: int, terminal: Terminal) -
         quality.add_row(
             line["model"],
             str(len(line["seeds"])),
-            f"{line['perplexity']:.3f}",
-            "-" if line["interval"] is None else "{:.2f} to {:.2f}".format(*line["interval"]),
-            *(
-                "-" if line[name] is None else f"{line[name]:.3f}"
-                for name in ("ratio", "authors_subset_perplexity")
-            ),
-            f"{line['bits_per_byte']:.4f}",
-            "-" if line["word_perplexity"] is None else f"{line['word_perplexity']:.2f}",
+            fixed(line["perplexity"], 3),
+            between(line["interval"], 2),
+            fixed(line["ratio"], 3),
+            fixed(line["authors_subset_perplexity"], 3),
+            fixed(line["bits_per_byte"], 4),
+            fixed(line["word_perplexity"], 2),
             percent(line["merged_share"]),
         )
         stream = line["stream"]
@@ -134,7 +133,7 @@ def _print_table(lines: list[dict[str, Any]], length: int, terminal: Terminal) -
 
 def _print(found: dict[str, Any], terminal: Terminal) -> None:
     for trial in found["trials"] or []:
-        terminal.say(f"learning rate {trial['rate']:g}: loss {trial['loss']:.4f} on the valid part")
+        terminal.say(f"learning rate {trial['rate']:g}: loss {fixed(trial['loss'], 4)} on the valid part")
     if found["training"]:
         _print_run(found, found["training"], terminal)
     if stream := found["stream"]:
@@ -160,12 +159,12 @@ def _print_run(found: dict[str, Any], training: dict[str, Any], terminal: Termin
             row["reading"],
             row["form"],
             row["precision"],
-            f"{row['perplexity']:.3f}",
-            "-" if row["interval"] is None else "{:.2f} to {:.2f}".format(*row["interval"]),
-            "-" if row["authors_subset_perplexity"] is None else f"{row['authors_subset_perplexity']:.3f}",
-            f"{row['bits_per_byte']:.4f}",
-            "-" if row["word_perplexity"] is None else f"{row['word_perplexity']:.2f}",
-            "-" if row["merges"] is None else f"{row['merges']:,}",
+            fixed(row["perplexity"], 3),
+            between(row["interval"], 2),
+            fixed(row["authors_subset_perplexity"], 3),
+            fixed(row["bits_per_byte"], 4),
+            fixed(row["word_perplexity"], 2),
+            fixed(row["merges"], 0),
             percent(row["merged_share"]),
         )
     terminal.say(drawn)

@@ -79,11 +79,11 @@ def size(count: int | float | None) -> str:
     """Write a number of bytes."""
     if count is None:
         return "-"
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 999.5:  # what is more would be written as 1e+03
             return f"{count:.3g} {unit}" if unit != "B" else f"{int(count)} B"
         count /= 1000
-    return f"{count:.3g} GB"
+    return f"{count:.3g} TB"
 
 
 def duration(seconds: int | float) -> str:

@@ -12,6 +12,7 @@ from scannable.cli._terminal import Terminal, duration
 from scannable.experiments import TEXT_RECIPES
 from scannable.models import TransformerPSMConfig
 from scannable.training import Event, Progress, TextCheck, TextConfig, TextRunConfig
+from scannable.viewer.parts._written import fixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def _describe(event: Event) -> str:
             return f"loss {event.loss:.3f} · {event.tokens_per_second:,.0f} tokens/s"
         case TextCheck():
             return (
-                f"on {event.tokens:,} held-out tokens, perplexity {event.perplexity:,.2f} and "
+                f"on {event.tokens:,} held-out tokens, perplexity {fixed(event.perplexity, 2)} and "
                 f"{event.bits_per_byte:.3f} bits a byte"
             )
         case _:

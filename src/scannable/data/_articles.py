@@ -13,13 +13,18 @@ from jaxtyping import Bool, Int64, UInt16
 from scannable.data._gpt2 import SEPARATOR
 from scannable.data._tokenizer import Tokenizer
 
+BLANK = 4096
+"""White space before the first article is looked for among so many tokens."""
 _TITLE = re.compile(r" \n = (?!= )[^\n]+(?<! =) = \n \n")
 
 
 def article_starts(ids: UInt16[np.ndarray, " T"], tokenizer: Tokenizer) -> Int64[np.ndarray, " articles"]:
-    """Return the places where articles begin; the first is 0, whatever stands there."""
-    starts = [np.zeros(1, np.int64), _titles(ids, tokenizer), _separators(ids, tokenizer)]
-    return np.unique(np.concatenate(starts))
+    """Return the places where articles begin; the first is 0, and white space before its title is a part of it."""
+    found = [np.zeros(1, np.int64), _titles(ids, tokenizer), _separators(ids, tokenizer)]
+    starts = np.unique(np.concatenate(found))
+    if len(starts) > 1 and starts[1] <= BLANK and not tokenizer.decode(ids[: starts[1]]).strip():
+        starts = np.delete(starts, 1)
+    return starts
 
 
 def _titles(ids: UInt16[np.ndarray, " T"], tokenizer: Tokenizer) -> Int64[np.ndarray, " found"]:

@@ -14,6 +14,9 @@ _NAMES = {
 _PART = re.compile(rf"(?:^|\.)({'|'.join(_NAMES)})(?![a-z])", re.IGNORECASE)
 _ABOUT = ("meta.json",)  # what a folder says of itself
 
+DATES = 1000
+"""From this number on files are of a year or a day, and there may be some between them that never were."""
+
 
 def parts(folder: Path) -> dict[str, list[Path]]:
     """Sort the files of a folder, not of folders in it, into train, valid and test, by their names.
@@ -81,8 +84,9 @@ def _in_order(folder: Path, part: str, paths: list[Path]) -> list[Path]:
             f"The files of the {part} part of {folder} must have numbers of their own, got "
             f"{', '.join(p.name for p in paths)}; remove those that are there twice."
         )
-    first = min(min(known), 1)
-    missing = sorted({*range(first, max(known) + 1), *_promised(folder, part)} - set(known))
+    first, dates = min(min(known), 1), min(known) >= DATES
+    counted = range(0) if dates else range(first, max(known) + 1)
+    missing = sorted({*counted, *_promised(folder, part)} - set(known))
     if missing:
         raise ValueError(
             f"{folder} must hold all numbered files of the {part} part, got {len(known)} of them without number "

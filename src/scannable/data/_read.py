@@ -16,7 +16,7 @@ from scannable.data._wikitext import wikitext
 
 EMBEDDED = Path(__file__).with_name("wikipedia")
 WIKITEXT = "wikitext-103"
-HELD_OUT = 20  # one article of so many, or one token, is held out
+HELD_OUT = 20  # of so many articles, or tokens, one is held out
 SHORTEST = 2  # tokens of a part: one to read and one to predict
 
 
@@ -100,21 +100,20 @@ def _text(files: list[UInt16[np.ndarray, " _"]], tokens: Tokenizer) -> Text:
 
 
 def _hold_out(text: Text) -> Splits:
-    """Take validation data from the end: whole articles, or tokens of the only one."""
+    """Take validation data from the end: whole articles, or tokens if those would be more than half of the text."""
     articles, tokens = len(text.starts), len(text.ids)
-    if articles > 1:
-        count = -(-articles // HELD_OUT)
-        cut, held_out = int(text.starts[-count]), f"the last {count} of {articles} articles"
-    else:
-        count = max(-(-tokens // HELD_OUT), SHORTEST)
-        cut, held_out = tokens - count, f"the last {count:,} of the {tokens:,} tokens of the only article"
+    count = -(-articles // HELD_OUT)
+    cut, held_out = int(text.starts[-count]), f"the last {count} of {articles} articles"
+    if 2 * cut < tokens:
+        count, whose = max(-(-tokens // HELD_OUT), SHORTEST), " of the only article" if articles == 1 else ""
+        cut, held_out = tokens - count, f"the last {count:,} of the {tokens:,} tokens{whose}"
     if cut < SHORTEST:
         raise ValueError(
             f"A text must have at least {2 * SHORTEST} tokens, so that some can be held out, got {tokens}; give "
             f"a longer one."
         )
     starts = text.starts[text.starts < cut]
-    rest = text.starts[len(starts) :] - cut if articles > 1 else np.zeros(1, np.int64)
+    rest = np.unique([0, *(text.starts[len(starts) :] - cut)])
     return Splits(
         train=Text(ids=text.ids[:cut], starts=starts, tokenizer=text.tokenizer),
         valid=Text(ids=text.ids[cut:], starts=rest, tokenizer=text.tokenizer),

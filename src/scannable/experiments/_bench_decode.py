@@ -82,7 +82,7 @@ class _Bench:
         config, name = self.config, f"psm {inference}"
         with self._built(name, psm(config, inference), batch) as model:
             row = {"model": name, "batch": batch, "weight_bytes": _weights(model)}
-            reader, made = self._stepper(model, batch, 3 * config.chunk - WARM_UP // 2)
+            reader, made = self._stepper(model, batch, max(1, 3 * config.chunk - WARM_UP // 2))
             for context in config.contexts:
                 self.say(f"{name}, batch {batch}, context {context:,}")
                 reader.load(stream_after(model, self._draw(context, batch)))

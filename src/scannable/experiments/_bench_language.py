@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,7 +16,10 @@ from scannable.experiments._measure import environment
 from scannable.models import build
 from scannable.tasks import Batch
 from scannable.training import OptimiserConfig
+from scannable.training._device import rounded_products
+from scannable.training._distributed import ALONE
 from scannable.training._optim import optimiser
+from scannable.training._share import Objective, share
 from scannable.training._text import text_loss
 
 Progress = Callable[[str], None]
@@ -102,14 +106,16 @@ def bench_language(config: BenchLanguageConfig, *, progress: Progress | None = N
 
 
 class _Step:
-    """A model that is trained on random tokens."""
+    """A model that is trained on random tokens, compiled as in a run."""
 
     def __init__(self, config: BenchLanguageConfig, name: str, length: int) -> None:
         self.config, self.device = config, torch.device(config.device)
         torch.manual_seed(config.seed)
         self.model = build(LANGUAGE_ROWS[name].model, config.vocabulary).to(self.device)
         self.optimiser = optimiser(OptimiserConfig(), self.model)
-        self.forward = torch.compile(text_loss) if config.compile else text_loss
+        course: Any = SimpleNamespace(loss=text_loss)
+        objective = Objective(self.model, course)
+        self.forward = share(objective, "replicate", ALONE, self.device, compiled=config.compile)
         rows = max(1, config.tokens // length)
         shape = rows, length + 1
         ids = torch.randint(config.vocabulary, shape, generator=torch.Generator().manual_seed(config.seed))
@@ -142,9 +148,10 @@ class _Step:
         return self.config.steps * self.batch.tokens.numel() / (time.perf_counter() - begun)
 
     def _differentiate(self) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16):
-            value = self.forward(self.model, self.batch)
-        value.backward()
+        with rounded_products(allowed=self.device.type == "cuda"):
+            with torch.autocast(self.device.type, torch.bfloat16):
+                value = self.forward(self.batch)
+            value.backward()
         return value.detach()
 
     def _step(self) -> None:

@@ -36,6 +36,7 @@ from scannable.training import (
 from scannable.training._device import available
 from scannable.training._distributed import started
 from scannable.training._folder import CHECKPOINT, fresh_model
+from scannable.training._scores import finite
 
 Report = Callable[[str, Event], None]
 
@@ -50,7 +51,8 @@ def language(
     return None.
 
     Returns:
-        ``trials``: the loss on the valid part after each rate tried, and the best (None if a rate was given).
+        ``trials``: the loss on the valid part after each rate tried (None if it did not stay finite), and the best
+        (None if a rate was given).
         ``training`` and ``scores`` (None if no tokens are trained on): what the run took, and how well each form
         predicts the test text; ``peak_bytes`` is None unless this call made all steps on a GPU. ``stream``: what a
         token costs in one long stream, of the weights that the run would begin with if none were trained. ``machine``
@@ -58,6 +60,7 @@ def language(
 
     Raises:
         ValueError: If several processes are to try rates.
+        FloatingPointError: If training does not stay finite, at any of the rates that are tried.
     """
     rank, processes = started()
     if processes > 1 and config.rate is None:
@@ -70,13 +73,17 @@ def language(
     if rate is None:
         trials = {rate: _trial(config, rate, folder, say) for rate in config.rates}
         rate = min(trials, key=lambda rate: trials[rate])
+        if trials[rate] == math.inf:
+            raise FloatingPointError(
+                f"Training must stay finite at one rate at least, got {list(trials)}; try lower ones."
+            )
     found: dict[str, Any] = {
         "format": 1,
         "kind": "language",
         "row": config.row,
         "seed": config.seed,
         "rate": rate,
-        "trials": trials and [{"rate": rate, "loss": loss} for rate, loss in trials.items()],
+        "trials": trials and [{"rate": rate, "loss": finite(loss)} for rate, loss in trials.items()],
         "training": None,
         "scores": None,
         "stream": None,
@@ -125,10 +132,13 @@ def _run(config: LanguageConfig, rate: float, tokens: int) -> TextRunConfig:
 
 
 def _trial(config: LanguageConfig, rate: float, folder: Path, say: Report) -> float:
-    """Return the loss on the valid part that a rate leads to in a short run."""
+    """Return the loss on the valid part that a rate leads to in a short run, infinite if it does not stay finite."""
     run = _run(replace(config, seed=0), rate, config.trial_tokens)
     place = folder / f"{config.row}-rate-{rate:g}"
-    train(replace(run, check_every=run.steps), place, report=partial(say, f"rate {rate:g}"))
+    try:
+        train(replace(run, check_every=run.steps), place, report=partial(say, f"rate {rate:g}"))
+    except FloatingPointError:
+        return math.inf
     return [event["loss"] for event in history(place) if event["event"] == "textcheck"][-1]
 
 

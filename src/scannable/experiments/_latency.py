@@ -33,13 +33,18 @@ def latencies(step: Callable[[Tensor], Any], tokens: Tensor) -> list[float]:
 
 
 def summary(seconds: list[float]) -> dict[str, float]:
-    """Return median, 99th and 99.9th percentile and mean, the means of the first and last thousand, and their ratio."""
+    """Return median, 99th and 99.9th percentile and mean, the means of the first and last thousand, and their ratio.
+
+    A percentile is the least of the steps that so many of all do not exceed. Of fewer than two thousand steps the two
+    halves are compared.
+    """
     ordered, count = sorted(seconds), len(seconds)
-    first, last = (statistics.fmean(some) for some in (seconds[:ENDS], seconds[-ENDS:]))
+    ends = max(1, min(ENDS, count // 2))
+    first, last = (statistics.fmean(some) for some in (seconds[:ends], seconds[-ends:]))
     return {
         "median": statistics.median(seconds),
-        "p99": ordered[int(0.99 * (count - 1))],
-        "p999": ordered[int(0.999 * (count - 1))],
+        "p99": ordered[-(-count * 990 // 1000) - 1],
+        "p999": ordered[-(-count * 999 // 1000) - 1],
         "mean": statistics.fmean(seconds),
         "first": first,
         "last": last,

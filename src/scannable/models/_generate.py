@@ -112,7 +112,8 @@ def _draw(
     # Less the largest, so that the others may only underflow.
     logits = (logits - logits.amax(-1, keepdim=True)) / temperature
     if top_k is not None and top_k < logits.shape[-1]:
-        logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
+        kept = logits.topk(top_k)
+        logits = torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
     if top_p is not None and top_p < 1:
         ordered, order = logits.sort(descending=True)
         shares = ordered.softmax(-1)

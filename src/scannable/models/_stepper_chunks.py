@@ -106,7 +106,11 @@ class ChunkStepper(InPlace):
         )
 
     def tensors(self) -> list[Tensor]:
-        return [*self.slots.kept, self.ids, self.left, self.right, *self.roots, *self.folds]
+        # Room of levels that a longer stream before this one has reached is no part of what this one keeps.
+        levels = (self.count // self.model.chunk).bit_length()
+        return [
+            *self.slots.kept, self.ids, self.left, self.right, *self.roots[:levels], *self.folds[:levels]
+        ]  # fmt: skip
 
     def _encode(self) -> None:
         self.right.copy_(self.model.encoder(self.ids, self.start.expand(self.batch)))

@@ -66,14 +66,14 @@ class TextCheck:
         step: The update after which it was scored.
         tokens: How many tokens were predicted.
         loss: Their mean cross-entropy (nats).
-        perplexity: ``exp(loss)``.
+        perplexity: ``exp(loss)``; None if it is too large for a float.
         bits_per_byte: The same in bits, over the bytes of the text.
     """
 
     step: int
     tokens: int
     loss: float
-    perplexity: float
+    perplexity: float | None
     bits_per_byte: float
 
 

@@ -21,7 +21,8 @@ class OptimiserConfig:
     schedule: Shape = "cosine"
     """How the rate falls to zero after that: along a cosine, in a line, or (stable) only in the cool-down."""
     cooldown: float = 0.2
-    """The fraction of all steps in which a stable rate falls in a line to zero; other schedules have none."""
+    """The fraction of all steps, behind the warm-up at most, in which a stable rate falls in a line to zero; other
+    schedules have none."""
     decay: float = 0.01
     """Weight decay, on weights with two axes or more; biases, gains and other vectors have none."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -61,7 +62,7 @@ def rate(config: OptimiserConfig, step: int, steps: int) -> float:
         return config.rate * (step + 1) / config.warmup
     match config.schedule:
         case "stable":
-            cooldown = config.cooldown * steps
+            cooldown = min(config.cooldown * steps, steps - config.warmup)
             left = min(1.0, (steps - step) / cooldown) if cooldown else 1.0
         case "linear":
             left = (steps - step) / (steps - config.warmup)
@@ -74,13 +75,16 @@ def rate(config: OptimiserConfig, step: int, steps: int) -> float:
 def optimiser(config: OptimiserConfig, model: nn.Module) -> torch.optim.AdamW:
     """Make AdamW over the parameters of a model, matrices first.
 
-    Matrices decay, but not logarithms of rates (names that end in ``_log``): towards zero is towards a rate of one.
+    Matrices decay, but not what a module of the model names in ``undecayed``.
     """
-    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    decayed = [name for name, p in learned.items() if p.dim() >= 2 and not name.endswith("_log")]
+    spared = {
+        getattr(module, name) for module in model.modules() for name in getattr(module, "undecayed", ())
+    }
+    learned = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in learned if p.dim() >= 2 and p not in spared]
     groups = [
-        {"params": [learned[name] for name in decayed], "weight_decay": config.decay},
-        {"params": [p for name, p in learned.items() if name not in decayed], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": config.decay},
+        {"params": [p for p in learned if p.dim() < 2 or p in spared], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

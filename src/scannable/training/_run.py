@@ -185,20 +185,24 @@ class Run:
         if not self.course.due(self.step) or (alone and not self.peers.leads):
             return None
         with self._latest.paused(), together(self.objective):
-            return self.course.check(self.model, self.step)
+            found = self.course.check(self.model, self.step)
+        if found is not None and not math.isfinite(found.loss):
+            raise self._diverged(f"loss={found.loss} in a check")
+        return found
 
     def _progress(self) -> Progress:
         latest = self._latest
-        mean = float(self.peers.mean(latest.loss)) / latest.steps
-        if not math.isfinite(mean):
-            raise self._diverged(f"loss={mean}")
+        mean, norm = float(self.peers.mean(latest.loss)) / latest.steps, float(whole(latest.norm))
+        for name, value in (("loss", mean), ("gradient_norm", norm)):
+            if not math.isfinite(value):
+                raise self._diverged(f"{name}={value}")
         event = Progress(
             step=self.step,
             steps=self.config.steps,
             length=self.course.length,
             loss=mean,
             rate=latest.rate,
-            gradient_norm=float(whole(latest.norm)),
+            gradient_norm=norm,
             tokens_per_second=latest.speed,
             seconds=self.seconds,
         )

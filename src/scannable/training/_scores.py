@@ -146,8 +146,8 @@ class Scores:
             "bytes": self.bytes,
             "words": self.words,
             "loss": self.loss,
-            **{name: _finite(value) for name, value in figures.items()},
-            "interval": interval and [_finite(end) for end in interval],
+            **{name: finite(value) for name, value in figures.items()},
+            "interval": interval and [finite(end) for end in interval],
             "merges": self.merges,
             "merged_share": self.merged_share,
             "positions": [vars(bucket) for bucket in self.positions],
@@ -161,5 +161,6 @@ def _exp(nats: float) -> float:
         return math.inf
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """Return a number as JSON takes it: None instead of one that is not finite."""
     return value if value is not None and math.isfinite(value) else None

@@ -1,8 +1,10 @@
 """What is trained, as several processes run it together, and who keeps which part of its weights."""
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -51,8 +53,9 @@ def share(
     whole_objective: Any = objective
     if compiled and getattr(objective.model, "compiled_by_layer", False):
         _compile_layers(objective)
-        objective.model.head.loss = _compiled(objective.model.head.loss)
+        objective.model.head.loss = _compiled(_own(objective.model.head.loss, objective))
     elif compiled:
+        objective.forward = _own(objective.forward, objective)
         whole_objective = torch.compile(objective)
     return whole_objective if alone else _replicate(whole_objective)
 
@@ -117,7 +120,23 @@ def _shard(objective: nn.Module, peers: Peers, device: torch.device, *, compiled
 def _compile_layers(objective: nn.Module) -> None:
     """Compile each layer by itself; layers that are alike share what is compiled."""
     for block in _blocks(objective):
-        block.forward = _compiled(block.forward)
+        block.forward = _compiled(_own(block.forward, objective))
+
+
+def _own(method: Any, objective: Any) -> Any:
+    """Bind a method to code of its own for each kind of model.
+
+    Code that was compiled for eight kinds (torch's ``recompile_limit``) runs as it is for the ninth, without a word.
+    """
+    return MethodType(_copy(method.__func__, str(objective.model)), method.__self__)
+
+
+@functools.cache
+def _copy(function: FunctionType, kind: str) -> FunctionType:
+    code, given = function.__code__.replace(), function.__defaults__
+    copy = FunctionType(code, function.__globals__, function.__name__, given, function.__closure__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def _compiled(plain: Callable[..., Any]) -> Callable[..., Any]:

@@ -14,6 +14,7 @@ from scannable.training._config import RunConfig
 from scannable.training._distributed import Peers
 from scannable.training._log import TextCheck
 from scannable.training._score import score
+from scannable.training._scores import finite
 from scannable.training._seeds import derive
 
 TokenizerName = Literal["gpt2", "gpt2-4096", "bytes"]
@@ -128,7 +129,7 @@ class TextCourse:
             step=step,
             tokens=len(found.nats),
             loss=found.loss,
-            perplexity=found.perplexity,
+            perplexity=finite(found.perplexity),
             bits_per_byte=found.bits_per_byte,
         )
 

@@ -31,6 +31,7 @@ class KimiDeltaAttention(Layer):
         read="S_t^T q_t",
         reference="Kimi Team, arXiv 2510.26692, Section 3",
     )
+    undecayed = ("A_log",)
 
     def __init__(self, width: int, heads: int = 4, *, negative_eigenvalues: bool = False) -> None:
         super().__init__(width)

@@ -32,6 +32,7 @@ class RWKV6(Layer):
         read="S_{t-1}^T q_t + (q_t . (u * k_t)) v_t",
         reference="Peng et al., arXiv 2404.05892",
     )
+    undecayed = ("share", "bonus")
 
     def __init__(self, width: int, heads: int = 4, *, rank: int = 32, decay_rank: int = 64) -> None:
         super().__init__(width)

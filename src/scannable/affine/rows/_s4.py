@@ -29,6 +29,7 @@ class S4(Layer):
         read="sum over S of C * s_t, + D * x_t",
         reference="Gu et al., arXiv 2206.11893, Section 3",
     )
+    undecayed = ("A_log",)
 
     def __init__(self, width: int, state: int = 16) -> None:
         super().__init__(width)

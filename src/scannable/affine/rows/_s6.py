@@ -33,6 +33,7 @@ class S6(Layer):
         read="S_t C_t + D * x_t",
         reference="Gu and Dao, arXiv 2312.00752, Section 3",
     )
+    undecayed = ("A_log",)
 
     def __init__(self, width: int, state: int = 16, *, rank: int | None = None) -> None:
         super().__init__(width)

@@ -15,11 +15,11 @@ def written(value: Number | None, unit: Unit) -> str:
         case "percent":
             return f"{100 * value:.3g} %"
         case "bytes":
-            for name in ("B", "KB", "MB"):
-                if value < 1000:
+            for name in ("B", "KB", "MB", "GB"):
+                if value < 999.5:  # what is more would be written as 1e+03
                     return f"{value:.3g} {name}"
                 value /= 1000
-            return f"{value:.3g} GB"
+            return f"{value:.3g} TB"
         case "seconds":
             return f"{1e3 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
         case _:

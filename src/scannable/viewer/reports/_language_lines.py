@@ -12,15 +12,16 @@ Record = dict[str, Any]
 def language_table(found: Record, length: int = 512) -> list[Record]:
     """Return a line of figures for each model that reads ``length`` tokens at once, means over its seeds.
 
-    ``ratio`` is the perplexity over that of the decoder of the same seeds; ``interval`` and all that depends on the
-    weights' shape alone are of the first seed, and so is ``stream``: of those that were timed alone if there are any.
+    ``ratio`` is the perplexity over that of the decoder of the same seeds, where both read as many tokens in training
+    and were scored on as much text; ``interval`` and all that depends on the weights' shape alone are of the first
+    seed, and so is ``stream``: of those that were timed alone if there are any.
     """
     by_name: dict[str, list[Record]] = {}
     for record in found["rows"]:
         if blocked(record)["length"] == length:
             by_name.setdefault(record["row"], []).append(record)
     peers = by_name.get(LANGUAGE_PEERS.get(length, ""), [])
-    peer = {record["seed"]: blocked(record)["perplexity"] for record in peers}
+    peer = {_terms(record): blocked(record)["perplexity"] for record in peers}
     streams = {record["row"]: record["stream"] for record in reversed(found.get("streams", []))}
     return [
         _line(name, records, peer) | {"stream": streams.get(name, records[0]["stream"])}
@@ -37,9 +38,15 @@ def blocked(record: Record, form: str = "parallel", precision: str = "float32") 
     )
 
 
-def _line(name: str, records: list[Record], peer: dict[int, float | None]) -> Record:
+def _terms(record: Record) -> tuple[int, ...]:
+    """Return what must be the same in two records that are compared."""
+    score = blocked(record)
+    return record["seed"], record["training"]["tokens"], score["tokens"], score["bytes"]
+
+
+def _line(name: str, records: list[Record], peer: dict[tuple[int, ...], float | None]) -> Record:
     first, scores = records[0], [blocked(record) for record in records]
-    pairs = [(blocked(record)["perplexity"], peer.get(record["seed"])) for record in records]
+    pairs = [(blocked(record)["perplexity"], peer.get(_terms(record))) for record in records]
     ratios = [ours / theirs for ours, theirs in pairs if ours and theirs]
 
     def mean(figure: str) -> float | None:

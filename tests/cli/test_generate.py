@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -251,18 +253,19 @@ def test_a_prompt_of_the_standard_input_is_read_as_it_is(psm, records, generate,
     assert not done.out
 
 
-def test_an_empty_prompt_begins_an_article(tmp_path, psm, records, monkeypatch):
-    assert records(psm, "", "--seed", 1)[0] == records(psm, "\n", "--seed", 1)[0]
-    seen = []
+def test_an_empty_prompt_is_a_new_line(tmp_path, psm, records):
     model = TransformerPSMConfig(width=4, heads=1, chunk=2, inference_layers=1)
-    folder = saved(tmp_path / "gpt2", model, "gpt2")
-    writer = command._Writer.__init__
-    monkeypatch.setattr(
-        command._Writer, "__init__", lambda *args, **options: seen.append(args[2]) or writer(*args, **options)
-    )
-    _, result = records(folder, "", "--tokens", 2)
-    assert result["prompt_tokens"] == 1
-    assert seen[0].tolist() == [[50256]]
+    for folder in (psm, saved(tmp_path / "gpt2", model, "gpt2")):
+        assert records(folder, "", "--seed", 1)[0] == records(folder, "\n", "--seed", 1)[0]
+        assert records(folder, "")[1]["prompt_tokens"] == 1
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
+def test_closed_streams_end_nothing(psm, closed):
+    command = [sys.executable, "-m", "scannable", "generate", str(psm), "-", "--tokens", "2"]
+    shell = ["sh", "-c", f'"$@" {closed}', "sh", *command]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

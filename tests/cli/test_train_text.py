@@ -1,6 +1,9 @@
 """``scannable train text`` as a person and a program meet it."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -87,6 +90,35 @@ def test_words_are_not_evaluated_as_text_nor_text_as_words(command, capsys, tmp_
     assert "must have been trained on word problems" in " ".join(capsys.readouterr().err.split())
     assert main(["evaluate", "text", "s5"]) == 1
     assert "must have been trained on text" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_terminal_that_lacks_a_sign_does_not_end_a_training(command):
+    done = subprocess.run(
+        [sys.executable, "-m", "scannable", *command],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert r"\xb7" in done.stdout
+
+
+def test_of_an_option_that_is_given_twice_the_last_counts(command, tmp_path):
+    place = command.index("--optimiser.warmup")
+    kept = [*command[:place], *command[place + 2 :]]
+    assert main([*kept, "--steps", "1000", "--steps", "40"]) == 0
+    assert read_config(tmp_path / "run").optimiser.warmup == 2
+
+
+def test_files_that_are_of_no_part_are_named(command, capsys, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name in ("train journeys.txt", "paris.txt", "rome.txt"):
+        (folder / name).write_text("Row, row, row your boat. " * 20)
+    command[command.index("--data") + 1] = str(folder)
+    assert main(command) == 0
+    assert "Not read, since their names say no part: paris.txt, rome.txt." in one_line(capsys)
 
 
 def test_what_is_held_out_is_said(command, capsys, tmp_path):

@@ -5,7 +5,7 @@ import torch
 
 from scannable.models import DecoderConfig
 from scannable.tasks import WordProblem, WordProblemConfig
-from scannable.training import load, pretrained, read_config, save, train
+from scannable.training import _lock, load, pretrained, read_config, save, train
 from scannable.training._checkpoint import read_tensors, weights, write_tensors
 from scannable.training._folder import facts_of, fresh_model
 from training.runs import tiny
@@ -136,6 +136,21 @@ def test_a_run_that_failed_before_its_first_checkpoint_may_begin_anew_with_anoth
     assert read_config(tmp_path / "run") == config
     found, expected = (weights(load(tmp_path / name)[0]) for name in ("run", "straight"))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_while_a_run_has_no_checkpoint_yet_nobody_else_begins_anew_in_its_folder(tmp_path, monkeypatch):
+    config, other = tiny(), tiny(seed=1)
+
+    def intrude(event):
+        with pytest.raises(ValueError, match="must hold a run of the same config"):
+            save(fresh_model(other), other, tmp_path / "run")
+        monkeypatch.setattr(_lock, "fcntl", None)
+        with pytest.raises(ValueError, match="must hold a run of the same config"):
+            train(other, tmp_path / "run")
+        monkeypatch.undo()
+
+    train(config, tmp_path / "run", report=intrude)
+    assert load(tmp_path / "run")[1] == config
 
 
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path):

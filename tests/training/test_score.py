@@ -91,6 +91,16 @@ def test_carried_is_a_loop_over_steps_with_a_new_stream_for_each_article(model):
         assert set(np.flatnonzero(scores.places == 0)) == heads
 
 
+@pytest.mark.parametrize("length", [2, 5, LENGTH, 64])
+def test_a_window_is_streamed_in_pieces_however_short(model, monkeypatch, length):
+    begun, steps, step = [], [], model.step
+    start = type(model).start
+    monkeypatch.setattr(model, "start", lambda batch: begun.append(batch) or start(model, batch))
+    monkeypatch.setattr(model, "step", lambda *given: steps.append(given) or step(*given))
+    score(model, TEXT, length=length, reading="blocked", form="streaming")
+    assert len(steps) >= len(begun) > 0
+
+
 @pytest.mark.parametrize("reading", ["blocked", "carried"])
 def test_streaming_is_parallel_however_it_is_cut(model, reading):
     parallel = score(model, TEXT, length=LENGTH, reading=reading)

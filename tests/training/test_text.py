@@ -204,11 +204,29 @@ def test_a_run_does_not_go_on_with_another_text(verse, tmp_path):
         ValueError, match="must go on with the text it began with, got a training part of fing"
     ):
         train(settings, tmp_path / "run")
-    other = replace(settings, text=replace(settings.text, data=str(tmp_path / "other.txt")))
-    (tmp_path / "other.txt").write_bytes(VERSE)
-    with pytest.raises(ValueError, match=r"must hold a run of the same config, .*text\.data: "):
+    other = replace(settings, text=replace(settings.text, tokenizer="gpt2"))
+    with pytest.raises(ValueError, match=r"must hold a run of the same config, .*text\.tokenizer: "):
         train(other, tmp_path / "run")
     assert files == {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_text_may_lie_elsewhere_when_a_run_goes_on(verse, tmp_path):
+    settings = config(verse, log_every=1)
+
+    def stop(event):
+        if event.step == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, tmp_path / "run", report=stop)
+    moved = verse.rename(tmp_path / "moved.txt")
+    with pytest.raises(FileNotFoundError, match="must be a file"):
+        train(settings, tmp_path / "run")
+    elsewhere = replace(settings, text=replace(settings.text, data=str(moved)))
+    train(elsewhere, tmp_path / "run")
+    assert load(tmp_path / "run")[1] == elsewhere
+    train(elsewhere, tmp_path / "straight")
+    assert same_state(tmp_path / "run", tmp_path / "straight")
 
 
 def test_a_perplexity_beyond_all_floats_is_none_and_a_gradient_beyond_them_stops_the_run(verse, tmp_path):

@@ -35,12 +35,13 @@ def name_of(architecture: Architecture, config: RunConfig) -> str:
 
 
 def given(args: list[str], name: str) -> str | None:
-    """Find what an option is set to ahead of all else, since it decides which options there are."""
+    """Find what an option is set to, the last time if more than once, since it decides which options there are."""
+    last = None
     for place, word in enumerate(args):
         found, _, value = word.partition("=")
         if found == name:
-            return value or (args[place + 1] if place + 1 < len(args) else "")
-    return None
+            last = value or (args[place + 1] if place + 1 < len(args) else "")
+    return last
 
 
 def _with_row(model: AffineLanguageModelConfig, row: str | None) -> AffineLanguageModelConfig:

@@ -71,7 +71,8 @@ def run(options: Options, terminal: Terminal) -> bool:
     bar = terminal.progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
     scores: list[Scores] = []
     with bar:
-        for reading in readings:
+        # Positions that are learned may end within an article, and are then refused before windows are read.
+        for reading in reversed(readings):
             for form in forms:
                 row = bar.add_task(f"{reading}, {form}", total=len(text.ids) - 1)
                 scores.append(
@@ -86,6 +87,7 @@ def run(options: Options, terminal: Terminal) -> bool:
                         progress=lambda done, _, row=row: bar.update(row, completed=done),
                     )
                 )
+    scores.sort(key=lambda one: readings.index(one.reading))
     differences = _differences(scores)
     terminal.record(
         {

@@ -36,8 +36,8 @@ class Options:
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run's folder."""
     prompt: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PROMPT")]
-    """What to go on from. With - it is read from the standard input, as it is, and "" begins an article: after the
-    vocabulary's separator, or in bytes after a new line. One that begins with a dash is given last, after -- alone."""
+    """What to go on from. With - it is read from the standard input, as it is, and "" is a new line, since something
+    must be read first. One that begins with a dash is given last, after -- alone."""
     tokens: int = 200
     """How many tokens to write; with 0 it goes on until Ctrl-C."""
     temperature: int | float = 1.0
@@ -147,13 +147,11 @@ class _Writer:
 
 
 def _ids(text: str, vocabulary: Tokenizer) -> Int[Tensor, "1 T"]:
-    if not text and vocabulary.separator is not None:
-        return torch.tensor([[vocabulary.separator]])
     return torch.from_numpy(vocabulary.encode(text or "\n").astype(np.int64))[None]
 
 
 def _stdin() -> str:
-    given = sys.stdin.buffer.read()
+    given = b"" if sys.stdin is None else sys.stdin.buffer.read()
     try:
         return given.decode("utf-8")
     except UnicodeDecodeError as error:

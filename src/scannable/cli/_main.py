@@ -2,10 +2,12 @@
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -18,6 +20,8 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    if arguments is None:
+        _open_outputs()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in ("-h", "--help", "help"):
         _overview(Terminal())
@@ -31,6 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name is None:
         return _unknown(given)
     return _run(name, given[len(name.split()) :])
+
+
+def _open_outputs() -> None:
+    """Let no work end because its outputs are closed, or of an encoding that lacks a sign."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(name: str, rest: list[str]) -> int:

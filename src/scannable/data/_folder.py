@@ -29,7 +29,7 @@ def parts(folder: Path) -> dict[str, list[Path]]:
         ValueError: If there is no file, a part has both text and ids, one of its numbered files is missing, or a link
             leads nowhere.
     """
-    shown = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in _ABOUT)
+    shown = _shown(folder)
     if lost := [p.name for p in shown if p.is_symlink() and not p.exists()]:
         raise ValueError(
             f"Links in {folder} must lead to files, got {lost[0]}, which leads nowhere; restore its file, or remove it."
@@ -56,6 +56,16 @@ def parts(folder: Path) -> dict[str, list[Path]]:
         _one_kind(folder, part, paths)
         found[part] = _in_order(folder, part, paths)
     return found
+
+
+def others(folder: Path, found: dict[str, list[Path]]) -> tuple[str, ...]:
+    """Name the files of a folder that are of none of the parts that were found."""
+    taken = {path for paths in found.values() for path in paths}
+    return tuple(path.name for path in _shown(folder) if path.is_file() and path not in taken)
+
+
+def _shown(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name not in _ABOUT)
 
 
 def _one_kind(folder: Path, part: str, paths: list[Path]) -> None:

@@ -1,6 +1,6 @@
 """Read text to train on: the embedded corpus, WikiText-103, a file or a folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import UInt16
 from scannable.data import _tokenizer
 from scannable.data._articles import article_starts
 from scannable.data._files import load
-from scannable.data._folder import parts
+from scannable.data._folder import others, parts
 from scannable.data._texts import Text
 from scannable.data._tokenizer import Tokenizer
 from scannable.data._wikitext import wikitext
@@ -28,6 +28,8 @@ class Splits:
     valid: Text
     held_out: str
     """What was taken from the end of the training text for want of a validation part; empty where there is one."""
+    unread: tuple[str, ...] = ()
+    """Files of the folder whose names say no part, where others do."""
 
     def __post_init__(self) -> None:
         for name in ("train", "valid"):
@@ -73,12 +75,16 @@ def read(source: Path | str | None = None, tokenizer: str = "gpt2") -> Splits:
         return Splits(train=train, valid=valid, held_out="")
     path = EMBEDDED if source is None else Path(source)
     files = parts(path) if path.is_dir() else {"train": [path]}
-    train = _text([load(file, tokens) for file in files["train"]], tokens)
-    if "valid" in files:
-        return Splits(
-            train=train, valid=_text([load(file, tokens) for file in files["valid"]], tokens), held_out=""
-        )
-    return _hold_out(train)
+    texts = {
+        part: _text([load(file, tokens) for file in files[part]], tokens)
+        for part in ("train", "valid")
+        if part in files
+    }
+    if "valid" in texts:
+        splits = Splits(train=texts["train"], valid=texts["valid"], held_out="")
+    else:
+        splits = _hold_out(texts["train"])
+    return replace(splits, unread=others(path, files)) if path.is_dir() else splits
 
 
 def read_text(file: Path | str, tokenizer: str = "gpt2") -> Text:

@@ -25,11 +25,11 @@ CONFIG, MODEL, CHECKPOINT, METRICS = (
 )
 
 
-def claim(folder: Path, config: AnyRunConfig) -> None:
+def claim(folder: Path, config: AnyRunConfig, *, alone: bool = False) -> None:
     """Make the folder of a run, or make sure that it is the folder of this very run.
 
-    Fields that decide no weight may differ, and all of them while no weight is written, as after a first step that was
-    too large for the memory; ``settle`` writes them down.
+    Fields that decide no weight may differ; ``settle`` writes them down. So may all of them to a process that has the
+    folder ``alone``, while no weight is written, as after a first step that was too large for the memory.
 
     Raises:
         ValueError: If it belongs to another config, or holds files of something else.
@@ -37,7 +37,7 @@ def claim(folder: Path, config: AnyRunConfig) -> None:
     """
     if (folder / CONFIG).exists():
         found = differences(_deciding(read_config(folder)), _deciding(config))
-        if found and any((folder / name).exists() for name in (CHECKPOINT, MODEL)):
+        if found and not (alone and not any((folder / name).exists() for name in (CHECKPOINT, MODEL))):
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             raise ValueError(
                 f"{folder} must hold a run of the same config, got one that differs in {'; '.join(found[:3])}{more}; "
@@ -190,10 +190,10 @@ def fresh_model(config: AnyRunConfig) -> nn.Module:
 def check_origin(path: Path, facts: Any, config: AnyRunConfig, parts: tuple[str, ...]) -> None:
     """Refuse tensors that were written for another config, as far as ``parts`` of it go."""
     try:
-        written = to_json(parse_config(facts["config"]))
+        written = _deciding(parse_config(facts["config"]))
     except (KeyError, TypeError, ValueError):
         written = {}
-    wanted = to_json(config)
+    wanted = _deciding(config)
     found = [line for part in parts for line in differences(written.get(part), wanted.get(part), part)]
     if found:
         raise ValueError(
@@ -203,8 +203,11 @@ def check_origin(path: Path, facts: Any, config: AnyRunConfig, parts: tuple[str,
 
 
 def _deciding(config: AnyRunConfig) -> dict[str, Any]:
-    """Write what decides the weights as JSON."""
-    return {name: value for name, value in to_json(config).items() if name not in FREE}
+    """Write what decides the weights as JSON; of a text, that is what is in it and not where it lies."""
+    found = {name: value for name, value in to_json(config).items() if name not in FREE}
+    if "text" in found:
+        found["text"] = {name: value for name, value in found["text"].items() if name != "data"}
+    return found
 
 
 def _write_config(folder: Path, config: AnyRunConfig) -> None:

@@ -12,7 +12,7 @@ from scannable.training._files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Training, since the last event of this kind.
+    """Training, since the last event of this kind, or since the run was taken up.
 
     Attributes:
         step: The last update.

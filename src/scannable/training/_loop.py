@@ -66,10 +66,10 @@ def train(
     Args:
         config: The run.
         folder: A new or empty folder, or that of a run of the same config, or of any that has no checkpoint yet. What
-            decides no weight may differ: ``time_limit``, ``log_every``, ``save_every``, ``tensorboard`` and
-            ``parallel`` are those of the latest call, so a run that its time limit stopped goes on with a larger one.
-            One that is over is not touched, except that a model file that is lost or damaged is written again from the
-            checkpoint.
+            decides no weight may differ: ``time_limit``, ``log_every``, ``save_every``, ``tensorboard``, ``parallel``
+            and where the text lies are those of the latest call, so a run that its time limit stopped goes on with a
+            larger one. One that is over is not touched, except that a model file that is lost or damaged is written
+            again from the checkpoint.
         report: Called with every event, between steps.
         about: Called before the first step with a line for a person that says which text is held out, of a run on text.
 
@@ -89,13 +89,20 @@ def train(
         closing(Run(config, folder, peers)) as run,
         ExitStack() as held,
     ):
-        peers.lead(lambda: held.enter_context(locked(folder)))
-        return _train(run, report or _ignore, about or _ignore, interrupted)
+        alone = peers.lead(lambda: held.enter_context(locked(folder)))
+        return _train(run, report or _ignore, about or _ignore, interrupted, alone=alone)
 
 
-def _train(run: Run, report: Report, about: Callable[[str], None], interrupted: Callable[[], bool]) -> Result:
+def _train(
+    run: Run,
+    report: Report,
+    about: Callable[[str], None],
+    interrupted: Callable[[], bool],
+    *,
+    alone: bool,
+) -> Result:
     config, folder = run.config, run.folder
-    if run.peers.lead(lambda: _begun(folder, config)):
+    if run.peers.lead(lambda: _begun(folder, config, alone=alone)):
         run.restore()
     if run.peers.leads and run.course.about:
         about(run.course.about)
@@ -118,9 +125,9 @@ def _train(run: Run, report: Report, about: Callable[[str], None], interrupted: 
         return _loop(run, tell, interrupted)
 
 
-def _begun(folder: Path, config: AnyRunConfig) -> bool:
+def _begun(folder: Path, config: AnyRunConfig, *, alone: bool) -> bool:
     """Claim the folder of a run; tell whether it holds a checkpoint."""
-    claim(folder, config)
+    claim(folder, config, alone=alone)
     if (folder / MODEL).exists() and not (folder / CHECKPOINT).exists():
         raise ValueError(
             f"{folder} must hold no model, or also the checkpoint it came with, got {MODEL} and no {CHECKPOINT}; "

@@ -214,10 +214,10 @@ class Run:
         write_tensors(self.folder / MODEL, kept, facts)
 
     def _diverged(self, got: str) -> FloatingPointError:
-        kept = f" {self.folder} keeps its last checkpoint." if self.saved_step >= 0 else ""
+        kept = f", in a new folder. {self.folder} keeps its last checkpoint." if self.saved_step >= 0 else "."
         return FloatingPointError(
             f"Training must stay finite, got {got} by step {self.step}; lower optimiser.rate or optimiser.clip, or "
-            f"lengthen optimiser.warmup, in a new folder.{kept}"
+            f"lengthen optimiser.warmup{kept}"
         )
 
 

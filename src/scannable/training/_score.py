@@ -28,7 +28,7 @@ def score(
     reading: Reading,
     form: Form = "parallel",
     tokens: int = 65_536,
-    piece: int = 200,
+    piece: int | None = None,
     singles: int = 8,
     precision: Precision = "float32",
     progress: Callable[[int, int], None] | None = None,
@@ -49,7 +49,8 @@ def score(
         form: ``"parallel"`` reads a window or an article at once, ``"streaming"`` carries a stream from piece to piece.
         tokens: How many tokens the model may be given at once, which bounds the memory; a window, an article or one
             piece is always given whole.
-        piece: Tokens in a piece of the streaming form; out of step with chunks, so that streams are put to the test.
+        piece: Tokens in a piece of the streaming form; left out: 200, or two fifths of a window if that is less. Out of
+            step with chunks, so that streams are put to the test.
         singles: Tokens that it reads step by step after each piece.
         precision: With ``"bfloat16"`` the model runs under autocast; losses are float32 or wider all the same.
         progress: Called with the tokens scored so far and their number in all.
@@ -59,6 +60,8 @@ def score(
             know, or an article is longer than the model's positions.
         FloatingPointError: If a loss is not finite.
     """
+    if piece is None:
+        piece = min(200, 2 * length // 5 | 1) if reading == "blocked" else 200
     _check(model, text, length=length, tokens=tokens, piece=piece, singles=singles)
     for name, value, kind in (
         ("reading", reading, Reading),

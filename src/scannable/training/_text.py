@@ -179,10 +179,11 @@ def text_loss(model: Any, batch: Batch) -> Float[Tensor, ""]:
 
 
 def _about(splits: Splits, check_tokens: int) -> str:
-    count = len(splits.valid.ids)
+    count, some = len(splits.valid.ids), ", ".join(splits.unread[:3]) + ", ..." * (len(splits.unread) > 3)
     return (
         f"Held out: {splits.held_out or 'the validation part'} ({count:,} tokens); checks score the first "
         f"{min(check_tokens, count - 1):,} tokens of it."
+        f"{f' Not read, since their names say no part: {some}.' if some else ''}"
     )
 
 

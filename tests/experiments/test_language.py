@@ -119,7 +119,8 @@ def test_a_rate_at_which_training_diverges_is_not_chosen(ids, tmp_path):
     found = language(small(ids, row="decoder", rates=(1e9, 1e-3), tokens=0, stream=0), tmp_path)
     assert found["rate"] == 1e-3
     assert [trial["loss"] is None for trial in found["trials"]] == [True, False]
-    assert record_page(found)
+    told = "--rates 1000000000.0 0.001 --trial-tokens 96 --tokens 0 --step-tokens 48 --stream 0"
+    assert f"reproduce language --row decoder --seed 0 {told}" in record_page(found)
     with pytest.raises(
         FloatingPointError, match=r"at one rate at least, got \[1000000000.0\]; try lower ones"
     ):

@@ -114,19 +114,20 @@ COST = ["parameters", "processes", "tokens/s", "trained for", "peak memory"]
 def command(record: Record) -> str:
     """Return the command that made a record, as far as it tells."""
     config = record["config"]
-    given = {
-        "row": record["row"],
-        "seed": record["seed"],
-        "rate": config["rate"],
-        "tokens": config["tokens"],
-        "data": config["data"],
-        "test": config["test"],
-    }
+    names = ["rate"] if config["rate"] is not None else ["rates", "trial_tokens"]
+    names += ["tokens", "step_tokens", "stream", "data", "test"]
+    given = {"row": record["row"], "seed": record["seed"]} | {name: config.get(name) for name in names}
     processes = (record["training"] or {}).get("processes", 1)
     program = "scannable" if processes == 1 else f"torchrun --nproc-per-node {processes} -m scannable"
     return f"{program} reproduce language " + " ".join(
-        f"--{name} {quote(str(value))}" for name, value in given.items() if value is not None
+        " ".join([f"--{name.replace('_', '-')}", *(quote(str(one)) for one in _each(value))])
+        for name, value in given.items()
+        if value is not None
     )
+
+
+def _each(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _tight(lines: Sequence[Line]) -> Axis:

@@ -19,3 +19,10 @@ def test_pairs_are_those_of_the_recurrence_and_associative(name):
     assert_associative(action, leaves)
     states = scan(action, leaves, inclusive=True)[1]
     assert relative(states[:, -1], layer(x)[1].memory) <= 1e-12
+
+
+def test_pairs_of_a_long_text_are_those_of_the_whole():
+    layer = ROWS["mamba"](128)
+    action, leaves = lifted(layer, torch.randn(8, 64, 128))
+    states = scan(action, leaves, inclusive=True)[1]
+    assert states.shape[:2] == (8, 64)

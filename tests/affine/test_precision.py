@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from affine.cases import KINDS, draw, everything, run
+from scannable.affine import LinearAttention
+from scannable.testing._subject import relative
 
 RECURRENT = {"implementation": "recurrent"}
 PRECISIONS = {"inputs": 3.0, "float32": 1.5}
@@ -53,3 +55,11 @@ def test_precision_means_nothing_for_inputs_that_are_wide(kind):
         given = draw(kind, 1, 70, dtype=dtype)
         one, other = (everything(given, read=kind.read, precision=precision) for precision in PRECISIONS)
         assert all(torch.equal(other[name], x) for name, x in one.items())
+
+
+@torch.no_grad()
+def test_weights_of_a_long_text_may_add_up_to_more_than_float16_holds():
+    layer, x = LinearAttention(128), torch.randn(1, 4096, 128)
+    expected = layer(x)[0]
+    with torch.autocast("cpu", torch.float16):
+        assert relative(layer(x)[0], expected) < 0.01

@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+import pickle
 import zlib
 
 import pytest
@@ -419,3 +420,8 @@ def test_options_that_make_no_sense_are_refused():
 def test_heads_that_do_not_divide_the_width_are_refused(name):
     with refused(ValueError, r"heads must divide the width that they share, \d+, got 5; choose another"):
         ROWS[name](WIDTH, heads=5)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_layer_is_pickled(name):
+    pickle.loads(pickle.dumps(ROWS[name](16)))

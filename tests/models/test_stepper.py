@@ -12,6 +12,7 @@ from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
 from scannable.models._stepper_slots import SlotStack
 from scannable.models._stepper_work import TORCH
+from scannable.modules import TransformerInference
 from scannable.modules._rotary import angles
 
 TRITON = "needs Triton, which torch for CUDA on Linux brings along"
@@ -99,6 +100,23 @@ def test_an_affine_model_overwrites_its_states(row, device):
 def test_a_decoder_that_sees_all_takes_steps_of_the_value_form(device):
     assert isinstance(agrees(decoder(), device, start=3, length=9), ValueStepper)
     assert isinstance(agrees(affine(), device, length=3), ValueStepper)
+
+
+def test_a_model_of_other_parts_takes_steps_of_the_value_form():
+    class Twice(TransformerInference):
+        def step(self, *given):
+            outputs, cache = super().step(*given)
+            return 2 * outputs, cache
+
+    model, tokens = psm(), draw(1, 9)
+    model.inference.__class__ = Twice
+    plain = psm()
+    plain.head = torch.nn.Linear(16, VOCABULARY).double()
+    for one in (model, plain):
+        _, stream = one.prefill(one.start(1), tokens)
+        expected, _ = one.step(stream, tokens[:, 0])
+        assert torch.equal(stepper(one, stream).step(tokens[:, 0]), expected)
+        assert len(list(one.generate(tokens, tokens=3))) == 3
 
 
 def test_the_stream_that_was_given_stays_as_it_is():

@@ -1,5 +1,7 @@
 """Streams as values: forked, measured, saved, and refused where they do not belong."""
 
+import copy
+
 import pytest
 import torch
 from safetensors.torch import load, save
@@ -52,6 +54,29 @@ def test_a_stream_comes_back_from_a_file_as_it_was(make, count):
 def saved(model, count=6, batch=2):
     with torch.no_grad():
         return stream_by(model, draw(batch, count), [count])[1].tensors()
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_a_stream_that_was_read_under_autocast_comes_back(make):
+    model, tokens = make().float(), draw(1, 9)
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            _, stream = model.prefill(model.start(), tokens)
+            kept = stream.tensors()
+            assert same(model.restore(kept), stream)
+        assert same(model.restore(kept), stream)
+
+
+def test_a_copied_stream_merges_with_the_aggregator_of_its_model():
+    model, tokens = psm(), draw(1, 24)
+    with torch.no_grad():
+        _, stream = model.prefill(model.start(), tokens[:, :9])
+        copied = copy.deepcopy(stream)
+        for weight in model.aggregator.parameters():
+            weight.mul_(1.5)
+        for sizes in ([15], [0] * 15):
+            found, expected = (stream_by(model, tokens[:, 9:], sizes, one)[0] for one in (copied, stream))
+            assert torch.equal(found, expected)
 
 
 def test_a_saved_stream_holds_plain_numbers_and_tensors_only():

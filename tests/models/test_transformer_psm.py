@@ -108,6 +108,11 @@ def test_ties():
     assert model.encoder is model.inference.embed
 
 
+def test_global_positions_reach_through_a_chunk():
+    with refuses(ValueError, "must reach through a chunk, got limit=3 and chunk=4"):
+        psm(positions="global", limit=3)
+
+
 def test_local_positions_have_no_limit_and_global_ones_end():
     assert psm(limit=8)(draw(1, 40)).isfinite().all()
     model = psm(positions="global", limit=10)

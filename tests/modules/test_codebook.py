@@ -36,6 +36,12 @@ def test_a_snapped_state_is_the_nearest_code_to_the_bit(dtype, gradients):
         assert torch.equal(snapped, codes[nearest])
 
 
+def test_in_bfloat16_too_the_nearest_code_is_found():
+    codes, states = normal(1024, 128).bfloat16(), normal(500, 128, seed=1).bfloat16()
+    nearest = torch.cdist(states.double(), codes.double()).argmin(-1)
+    assert torch.equal(book(codes).bfloat16().snap(states), codes[nearest])
+
+
 def test_merged_states_are_codes_wherever_they_are_merged():
     aggregator, leaves = book(normal(50, 4)), normal(2, 13, 3, 4, seed=1)
     states = scan(aggregator, leaves, inclusive=True)

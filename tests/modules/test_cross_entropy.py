@@ -53,6 +53,32 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(lambda a, b: linear_cross_entropy(a, b, targets, share), (x, weight))
 
 
+def test_in_float16_a_scaled_loss_has_gradients_too():
+    x, weight, targets, _ = draw(2000, vocabulary=90, width=8, dtype=torch.float32)
+    share = torch.full((2000,), 1 / 2000)
+    with torch.autocast("cpu", torch.float16):
+        loss = 2.0**16 * linear_cross_entropy(x, weight, targets, share)
+    expected = torch.autograd.grad(2.0**16 * plain(x, weight, targets, share), (x, weight))
+    for got, wanted in zip(torch.autograd.grad(loss, (x, weight)), expected, strict=True):
+        assert relative(got, wanted) < 5e-3
+
+
+def test_float64_stays_so_under_autocast():
+    x, weight, targets, share = draw(5)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = linear_cross_entropy(x, weight, targets, share)
+    assert torch.allclose(got, plain(x, weight, targets, share), rtol=EXACT, atol=0)
+
+
+def test_what_does_not_fit_or_has_no_gradient_is_refused():
+    x, weight, targets, share = draw(6)
+    for wrong in ((targets[:5], share), (targets, share[:1]), (targets, share.requires_grad_())):
+        with pytest.raises(ValueError, match="Each of the 6 rows needs a target and a constant share"):
+            linear_cross_entropy(x, weight, *wrong)
+    with pytest.raises(NotImplementedError, match="gradients of first order only"):
+        torch.autograd.grad(linear_cross_entropy(x, weight, targets, share.detach()), x, create_graph=True)
+
+
 def test_a_row_without_a_share_counts_for_nothing():
     x, weight, targets, share = draw(10)
     value = linear_cross_entropy(x, weight, targets, share)
@@ -142,7 +168,7 @@ def test_logits_are_made_piece_by_piece_and_none_are_kept():
         linear_cross_entropy(x, weight, targets, share).backward()
         token_losses(x, weight, targets)
     assert made.numbers == max(3 * 40, 90 * 2)
-    assert sorted(kept) == [40 * 2, 90 * 2]  # the gradients of the weight and of x
+    assert sorted(kept) == [1, 40 * 2, 90 * 2]  # the gradients of the weight and of x, and their unit
 
     with Largest() as made, torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
         plain(x, weight, targets, share).backward()

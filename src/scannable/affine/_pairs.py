@@ -42,6 +42,7 @@ def lifted(layer: Layer, x: Tensor) -> tuple[Action, tuple[Element, Tensor]]:
 
     There is one for each step of the recurrence: a token, or in DeltaProduct one of its factors.
     """
-    carry = _Recorder(None, None, state_dtype(x), None, "inputs")
+    # Said by name, the form runs as a whole, not in blocks of a long text.
+    carry = _Recorder(None, None, state_dtype(x), "tree", "inputs")
     layer.mix(x, carry)
     return carry.pairs

@@ -86,7 +86,8 @@ def run(options: Options, terminal: Terminal) -> bool:
             size(row.stream_bytes),
         )
     terminal.say(
-        f"[bold]{options.run}[/], {config.task.group}, trained up to length {config.task.longest}, {options.form} form"
+        f"[bold]{options.run}[/], {config.task.group}, meant for lengths up to {config.task.longest} in training, "
+        f"{options.form} form"
     )
     terminal.say(drawn)
     return True

@@ -11,9 +11,11 @@ from rich.table import Table
 from scannable.cli._target import open_text, own_text
 from scannable.cli._terminal import Terminal, percent, table
 from scannable.data import Text, read_text
+from scannable.experiments._measure import environment
 from scannable.training import Form, Reading, Scores, TextRunConfig, score
 from scannable.training._config import Precision
 from scannable.training._device import available, named
+from scannable.training._record import to_json
 
 _DEFAULTS: dict[str, Any] = {
     name: parameter.default for name, parameter in inspect.signature(score).parameters.items()
@@ -92,6 +94,8 @@ def run(options: Options, terminal: Terminal) -> bool:
     terminal.record(
         {
             "run": options.run,
+            "config": to_json(config),
+            "machine": environment(),
             "data": options.data or config.text.data,
             "text": text.fingerprint,
             "tokenizer": text.tokenizer,

@@ -84,7 +84,7 @@ def read(source: Path | str | None = None, tokenizer: str = "gpt2") -> Splits:
         splits = Splits(train=texts["train"], valid=texts["valid"], held_out="")
     else:
         splits = _hold_out(texts["train"])
-    return replace(splits, unread=others(path, files)) if path.is_dir() else splits
+    return replace(splits, unread=others(path, files)) if source is not None and path.is_dir() else splits
 
 
 def read_text(file: Path | str, tokenizer: str = "gpt2") -> Text:

@@ -168,20 +168,24 @@ class PrefixScannable(Streaming):
 
     def _read_within(self, stream: Stream, tokens: Tensor) -> tuple[Tensor, Stream]:
         """Read tokens that do not go beyond the current chunk."""
-        assert stream.counter is not None
         assert stream.chunk is not None
         output, cache = self.inference.step(stream.cache, tokens)
         chunk = torch.cat([stream.chunk, tokens], 1)
         if chunk.shape[1] < self.chunk:
             count = stream.count + tokens.shape[1]
             return output, replace(stream, count=count, chunk=chunk, cache=cache)
-        leaf = _at(self._encode(chunk, stream.counter.count), 0)
-        return output, self._open(stream.counter.push(leaf), tokens)
+        counter = self._own(stream.counter)
+        leaf = _at(self._encode(chunk, counter.count), 0)
+        return output, self._open(counter.push(leaf), tokens)
+
+    def _own(self, counter: Counter | None) -> Counter:
+        """Let a counter merge with the model's aggregator, where a copied stream brings a copy of it."""
+        assert counter is not None
+        return replace(counter, aggregator=self.aggregator)
 
     def _read_whole(self, stream: Stream, tokens: Tensor, skip: int) -> tuple[list[Tensor], Stream]:
         """Read whole chunks at a chunk's boundary; return the outputs of all but the first ``skip``."""
-        before = stream.counter
-        assert before is not None
+        before = self._own(stream.counter)
         prefixes, after = before.extend(self._encode(tokens, before.count))
         chunks, outputs = tokens.shape[1] // self.chunk, []
         if before.count + skip == 0:

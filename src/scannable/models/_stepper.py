@@ -7,13 +7,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from scannable.affine import RowState
+from scannable.models._head import Head
 from scannable.models._stepper_base import Stepper
 from scannable.models._stepper_chunks import ChunkStepper
 from scannable.models._stepper_graph import Programs
 from scannable.models._stepper_states import StateStepper
 from scannable.models._stepper_window import WindowStepper
 from scannable.models._stream import Stream
-from scannable.modules import Transformer, TransformerInference
+from scannable.modules import CrossInference, Transformer, TransformerInference
 
 
 class ValueStepper(Stepper):
@@ -66,10 +67,14 @@ def _kind(model: Any, stream: Any) -> Any:
     """Return the stepper that knows such a model, if any; they cast nothing, so none works under autocast."""
     if not isinstance(stream, Stream) or torch.is_autocast_enabled(next(model.parameters()).device.type):
         return None
-    if isinstance(getattr(model, "inference", None), TransformerInference):
-        return ChunkStepper if model.encoder is model.inference.embed and model.token_shape == () else None
+    # What somebody has derived from a part of ours may do something else.
+    if type(getattr(model, "inference", None)) in (TransformerInference, CrossInference):
+        known = (
+            model.encoder is model.inference.embed and model.token_shape == () and type(model.head) is Head
+        )
+        return ChunkStepper if known else None
     stack = getattr(model, "stack", None)
-    if isinstance(stack, Transformer):
+    if type(stack) is Transformer and type(model.head) is Head:
         return None if stack.window is None else WindowStepper
     states = stream.cache if hasattr(model, "blocks") and isinstance(stream.cache, tuple) else ()
     return StateStepper if states and all(isinstance(state, RowState) for state in states) else None

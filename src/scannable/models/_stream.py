@@ -85,7 +85,7 @@ class Stream:
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         wanted = {f"{n}": (leaves[i].dtype, (batch, *leaves[i].shape[1:])) for n, i in enumerate(places)}
         got = {name: (x.dtype, tuple(x.shape)) for name, x in named.items() if name not in ("count", "batch")}
-        wrong = sorted(name for name in wanted | got if wanted.get(name) != got.get(name))
+        wrong = sorted(name for name in wanted | got if not _fits(wanted.get(name), got.get(name)))
         if wrong:
             name = wrong[0]
             raise ValueError(
@@ -101,6 +101,14 @@ class Stream:
             empty, roots, folds = states
             counter = replace(counter, empty_prefix=empty, roots=roots, folds=folds)
         return replace(model, batch=batch, cache=cache, chunk=chunk, counter=counter)
+
+
+def _fits(wanted: Any, got: Any) -> bool:
+    """Tell whether a tensor may stand for another: of its shape, and of its dtype or one that autocast has left."""
+    if wanted is None or got is None:
+        return False
+    narrow = {torch.float32, torch.bfloat16, torch.float16}
+    return wanted[1] == got[1] and (wanted[0] == got[0] or {wanted[0], got[0]} <= narrow)
 
 
 def _number(named: dict[str, Tensor], name: str, *, least: int) -> int:

@@ -46,7 +46,7 @@ class TransformerPSMConfig:
     """The longest text with global positions; the other kinds have no limit."""
     inference: Literal["concatenated", "cross"] = "concatenated"
     """How a chunk reads the state before it: as slots in front of its own that run through the same layers, as in the
-    paper; or cross, as keys and values of every layer, which costs nearly half as much."""
+    paper; or cross, as keys and values of every layer: nearly half of the work of these layers."""
     identity: Literal["flag", "learned"] = "flag"
     """How the first chunk knows that nothing was before: no prefix slots (the authors' flag), or learned ones."""
     tied: bool = True
@@ -81,6 +81,11 @@ class TransformerPSMConfig:
             raise ValueError(
                 "Shared blocks end with the norm that the head needs, got aggregator_norm=False; set shared=False, or "
                 "aggregator_norm=True."
+            )
+        if self.positions == "global" and self.limit < self.chunk:
+            raise ValueError(
+                f"Global positions must reach through a chunk, got limit={self.limit} and chunk={self.chunk}; raise "
+                f"limit, or lower chunk."
             )
         if self.scaled and self.codebook == "tied":
             raise ValueError(

@@ -50,13 +50,13 @@ class Codebook(nn.Module):
 
     def snap(self, states: Float[Tensor, "*R D"]) -> Float[Tensor, "*R D"]:
         """Replace each vector by its nearest code; the lowest index wins a tie."""
-        codes = self.codes.vectors().to(states.dtype)
+        codes, wide = self.codes.vectors().to(states.dtype), torch.promote_types(states.dtype, torch.float32)
         # In bfloat16 the two forms could differ in which code is nearest.
         with torch.autocast(states.device.type, enabled=False):
-            nearness = states @ codes.T - codes.square().sum(-1) / 2
+            nearness = states.to(wide) @ codes.to(wide).T - codes.to(wide).square().sum(-1) / 2
         # Adding nothing but a NaN keeps a NaN from being taken for some code.
         snapped = codes[nearness.argmax(-1)] + 0 * states.detach()
         if self.gradient == "stop" or not torch.is_grad_enabled():
             return snapped.detach()
-        soft = torch.softmax(nearness / self.temperature, -1) @ codes
+        soft = (torch.softmax(nearness / self.temperature, -1) @ codes.to(wide)).to(states.dtype)
         return snapped.detach() + (soft - soft.detach())

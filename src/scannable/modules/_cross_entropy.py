@@ -28,15 +28,25 @@ def linear_cross_entropy(
 
     The gradients of ``x`` and ``weight`` are made piece by piece in the forward pass, where the logits are at hand, and
     the backward pass only scales them: so no logits are kept, none are made twice, and there are gradients of first
-    order only. Under autocast the two products are in its dtype; softmax, loss and sums are in float32.
+    order only. Under autocast the two products are in its dtype, but those of float64; softmax, loss and sums are in
+    float32 or wider.
 
     Args:
         x: What the head reads.
         weight: The head's matrix.
         targets: One of the ``V`` tokens for each row.
-        share: What each row counts; zero for a row without a target.
+        share: What each row counts, a constant; zero for a row without a target.
+
+    Raises:
+        ValueError: If there is not one target and one share for each row, or a gradient of the shares is asked for.
+        NotImplementedError: If a second derivative is asked for.
     """
-    if torch.is_autocast_enabled(x.device.type):
+    if not targets.shape == share.shape == x.shape[:1] or share.requires_grad:
+        raise ValueError(
+            f"Each of the {len(x)} rows needs a target and a constant share, got {tuple(targets.shape)} targets and "
+            f"{tuple(share.shape)} shares{' with a gradient' * share.requires_grad}; cut them alike, and detach shares."
+        )
+    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(dtype), weight.to(dtype)
     # Rows of a multiple of 64 numbers are what a GPU's matrix units like.
@@ -57,6 +67,12 @@ class _InPieces(torch.autograd.Function):
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
         total = x.new_zeros((), dtype=wide)
         of_weight, of_x = torch.zeros_like(weight, dtype=wide), torch.zeros_like(x)
+        # In float16 what belongs to one row of many would underflow, so it is scaled only behind the products.
+        unit = (
+            share.to(wide).abs().amax().clamp_min(torch.finfo(wide).tiny)
+            if len(share)
+            else x.new_ones((), dtype=wide)
+        )
         tokens = torch.arange(len(weight), device=x.device)
         piece = PIECES.get(x.device.type, PIECE)
         for start in range(0, len(x), piece):
@@ -68,18 +84,22 @@ class _InPieces(torch.autograd.Function):
             norm = logits.logsumexp(1, keepdim=True)
             total = total + (part * (norm - logits.gather(1, target))).sum()
             if learning:
-                error = (part * ((logits - norm).exp() - (tokens == target).to(wide))).to(x.dtype)
+                error = (part / unit * ((logits - norm).exp() - (tokens == target).to(wide))).to(x.dtype)
                 of_x[rows] = error @ weight
                 of_weight = of_weight + (error.T @ x[rows]).to(wide)
         if learning:
-            ctx.save_for_backward(of_x, of_weight.to(x.dtype))
+            ctx.save_for_backward(of_x, of_weight.to(x.dtype), unit)
         return total
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # pyrefly: ignore
-        of_x, of_weight = ctx.saved_tensors
-        scale = upstream.to(of_x.dtype)
-        return scale * of_x, scale * of_weight, None, None, None, None
+        if torch.is_grad_enabled():
+            raise NotImplementedError(
+                "This cross-entropy has gradients of first order only, got a call for more; use F.cross_entropy there."
+            )
+        *gradients, unit = ctx.saved_tensors
+        of_x, of_weight = ((upstream.to(unit.dtype) * unit * x.to(unit.dtype)).to(x.dtype) for x in gradients)
+        return of_x, of_weight, None, None, None, None
 
 
 def token_losses(

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,7 +10,12 @@ from scannable.affine._actions import Identity
 from scannable.affine._heads import HeadNorm, head_width
 from scannable.affine._layer import Carry, Layer, Row
 
-FEATURES = {"elu": lambda x: F.elu(x) + 1, "relu": F.relu, "identity": lambda x: x}
+
+def _above_zero(x: Tensor) -> Tensor:
+    return F.elu(x) + 1
+
+
+FEATURES = {"elu": _above_zero, "relu": F.relu, "identity": Tensor.clone}
 
 
 class LinearAttention(Layer):
@@ -65,5 +71,7 @@ class LinearAttention(Layer):
         q, k = self.phi(q), self.phi(k)
         if self.norm is not None:
             return self.out(self.norm(carry.recurrence(q, k, v)))
-        read = carry.recurrence(q, k, F.pad(v, (0, 1), value=1.0))
-        return self.out((read[..., :-1] / (read[..., -1:] + 1e-6)).flatten(2))
+        # Float16 ends at 65,504, which the sum of the weights of a long text passes.
+        q, k, values = (x.to(carry.wide) if x.dtype == torch.float16 else x for x in (q, k, v))
+        read = carry.recurrence(q, k, F.pad(values, (0, 1), value=1.0))
+        return self.out((read[..., :-1] / (read[..., -1:] + 1e-6)).to(v.dtype).flatten(2))

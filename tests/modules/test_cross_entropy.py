@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from agreement import refused
 from scannable.modules import _cross_entropy, linear_cross_entropy, token_losses
 from scannable.testing._subject import relative
 
@@ -73,7 +74,7 @@ def test_float64_stays_so_under_autocast():
 def test_what_does_not_fit_or_has_no_gradient_is_refused():
     x, weight, targets, share = draw(6)
     for wrong in ((targets[:5], share), (targets, share[:1]), (targets, share.requires_grad_())):
-        with pytest.raises(ValueError, match="Each of the 6 rows needs a target and a constant share"):
+        with refused(ValueError, "Each of the 6 rows needs a target and a constant share"):
             linear_cross_entropy(x, weight, *wrong)
     with pytest.raises(NotImplementedError, match="gradients of first order only"):
         torch.autograd.grad(linear_cross_entropy(x, weight, targets, share.detach()), x, create_graph=True)

@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -447,7 +446,7 @@ def test_the_ninth_kind_of_model_is_compiled_too(monkeypatch, by_layer):
             model = AffineLanguageModelConfig(
                 row="gla", width=width, layers=2, mlp=False, options={"heads": 1}
             )
-        objective = Objective(build(model, 5), SimpleNamespace(loss=text_loss))
+        objective = Objective(build(model, 5), text_loss)
         counts.append(0)
         share(objective, "replicate", ALONE, torch.device("cpu"), compiled=True)(batch)
     assert min(counts) > 0

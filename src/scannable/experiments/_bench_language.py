@@ -5,7 +5,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -113,8 +112,7 @@ class _Step:
         torch.manual_seed(config.seed)
         self.model = build(LANGUAGE_ROWS[name].model, config.vocabulary).to(self.device)
         self.optimiser = optimiser(OptimiserConfig(), self.model)
-        course: Any = SimpleNamespace(loss=text_loss)
-        objective = Objective(self.model, course)
+        objective = Objective(self.model, text_loss)
         self.forward = share(objective, "replicate", ALONE, self.device, compiled=config.compile)
         rows = max(1, config.tokens // length)
         shape = rows, length + 1

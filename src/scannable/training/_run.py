@@ -43,7 +43,7 @@ class Run:
         self.device = torch.device(config.device)
         self.course = begin(config, peers)
         self.model = fresh_model(config).to(self.device)
-        objective = Objective(self.model, self.course)
+        objective = Objective(self.model, self.course.loss)
         self.objective = share(objective, config.parallel, peers, self.device, compiled=config.compile)
         self.optimiser = optimiser(config.optimiser, self.model)
         seed_generators(derive(config.seed, "dropout", peers.rank), self.device)

@@ -14,19 +14,18 @@ from torch.nn.parallel import DistributedDataParallel
 from scannable.modules import CrossInference
 from scannable.tasks import Batch
 from scannable.training._config import Parallel
-from scannable.training._course import Course
 from scannable.training._distributed import Peers
 
 
 class Objective(nn.Module):
     """A model and what it is trained for, as one module, from a batch to its loss."""
 
-    def __init__(self, model: nn.Module, course: Course) -> None:
+    def __init__(self, model: nn.Module, loss: Callable[[Any, Batch], Tensor]) -> None:
         super().__init__()
-        self.model, self.course = model, course
+        self.model, self.loss = model, loss
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.course.loss(self.model, batch)
+        return self.loss(self.model, batch)
 
 
 def share(

@@ -108,12 +108,7 @@ def _print_table(lines: list[dict[str, Any]], length: int, terminal: Terminal) -
         quality.add_row(
             line["model"],
             str(len(line["seeds"])),
-            fixed(line["perplexity"], 3),
-            between(line["interval"], 2),
-            fixed(line["ratio"], 3),
-            fixed(line["authors_subset_perplexity"], 3),
-            fixed(line["bits_per_byte"], 4),
-            fixed(line["word_perplexity"], 2),
+            *_figures(line),
             percent(line["merged_share"]),
         )
         stream = line["stream"]
@@ -129,6 +124,19 @@ def _print_table(lines: list[dict[str, Any]], length: int, terminal: Terminal) -
         )
     terminal.say(quality)
     terminal.say(cost)
+
+
+def _figures(found: dict[str, Any]) -> list[str]:
+    """Write how well a text is predicted; the ratio to a decoder is a table's only."""
+    ratio = [fixed(found["ratio"], 3)] if "ratio" in found else []
+    return [
+        fixed(found["perplexity"], 3),
+        between(found["interval"], 2),
+        *ratio,
+        fixed(found["authors_subset_perplexity"], 3),
+        fixed(found["bits_per_byte"], 4),
+        fixed(found["word_perplexity"], 2),
+    ]
 
 
 def _print(found: dict[str, Any], terminal: Terminal) -> None:
@@ -159,11 +167,7 @@ def _print_run(found: dict[str, Any], training: dict[str, Any], terminal: Termin
             row["reading"],
             row["form"],
             row["precision"],
-            fixed(row["perplexity"], 3),
-            between(row["interval"], 2),
-            fixed(row["authors_subset_perplexity"], 3),
-            fixed(row["bits_per_byte"], 4),
-            fixed(row["word_perplexity"], 2),
+            *_figures(row),
             fixed(row["merges"], 0),
             percent(row["merged_share"]),
         )

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.progress import Progress, ProgressColumn
 from rich.table import Table
 
+from scannable.viewer.parts._written import written
+
 GOOD, BAD, DIM = "green", "bold red", "dim"
 
 
@@ -70,20 +72,12 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 def percent(fraction: int | float | None) -> str:
     """Write a fraction as a percentage with as many digits as it needs."""
-    if fraction is None:
-        return "-"
-    return f"{100 * fraction:.3g} %"
+    return written(fraction, "percent")
 
 
 def size(count: int | float | None) -> str:
     """Write a number of bytes."""
-    if count is None:
-        return "-"
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 999.5:  # what is more would be written as 1e+03
-            return f"{count:.3g} {unit}" if unit != "B" else f"{int(count)} B"
-        count /= 1000
-    return f"{count:.3g} TB"
+    return written(count, "bytes")
 
 
 def duration(seconds: int | float) -> str:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scannable.affine._derivatives import differentiate
+from scannable.affine._stored import stored
 
 
 class Segments(NamedTuple):
@@ -52,7 +53,7 @@ def segments(
 
 def factors(parts: Segments) -> Float[Tensor, "R C C"]:
     """Return what token ``t`` sees of token ``s`` through the decays between them, zero above the diagonal."""
-    across, until, inside = (x.exp() for x in parts)
+    across, until, inside = (stored(x.exp()) for x in parts)
     seen = torch.where(
         _same(until)[:, None, :, None], inside[:, :, :, None], across[..., None] * until[:, None, None]
     )
@@ -80,7 +81,7 @@ class Weigh(torch.autograd.Function):
             run = lambda scores, *parts: (_weighed(scores[:, None], before, *parts),)  # noqa: E731
             of_scores, *of_parts = differentiate(run, (scores, *parts), cotangents)
             return of_scores, None, *of_parts
-        of_seen = _weighed(given, before, *parts)
+        of_seen = stored(_weighed(given, before, *parts))
         of_sums = (of_seen * scores[:, None]).flatten(0, 1)
         of_sums = F.pad(of_sums, (0, 0, -1, 1)) if before else of_sums
         blocks, wide = parts[1].shape[1:], parts[1].dtype

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scannable.affine._derivatives import differentiate
+from scannable.affine._stored import stored
 
 
 class Window:
@@ -79,7 +80,8 @@ class _Taps(torch.autograd.Function):
         if torch.is_grad_enabled():
             run = lambda *inputs: (_taps(*inputs),)  # noqa: E731
             return tuple(differentiate(run, (x, weight, bias), cotangents))
-        (given,) = cotangents
+        # All taps read it, in both directions.
+        given = stored(cotangents[0])
         reach = weight.shape[1] - 1
         of_x = _taps(F.pad(given, (0, 0, reach, reach)), weight.flip(1), None)
         seen = (x[:, tap : tap + given.shape[1]] for tap in range(reach + 1))

@@ -57,6 +57,17 @@ def test_precision_means_nothing_for_inputs_that_are_wide(kind):
         assert all(torch.equal(other[name], x) for name, x in one.items())
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.erase], ids=str)
+def test_in_float16_what_the_definition_can_say_the_chunkwise_form_can(kind):
+    # Queries meet keys in numbers that float16 does not hold, and values make them small again.
+    given = draw(kind, 1, 60, 2, 32, 8, dtype=torch.float16)
+    given |= {"q": 1000 * given["q"], "k": 1000 * given["k"], "v": given["v"] / 1000}
+    given["state"] = given["state"].float() / 1000
+    found, expected = (run(given, read=kind.read, **form)[0] for form in ({}, RECURRENT))
+    assert expected.isfinite().all()
+    assert relative(found, expected) < 5e-3
+
+
 @torch.no_grad()
 def test_weights_of_a_long_text_may_add_up_to_more_than_float16_holds():
     layer, x = LinearAttention(128), torch.randn(1, 4096, 128)

@@ -464,6 +464,16 @@ def test_the_chunkwise_form_compiles_in_one_graph(monkeypatch, kind):
     assert_close(everything(given, call, read=kind.read), expected, 1e-12)
 
 
+@pytest.mark.parametrize("implementation", ["recurrent", "tree"])
+@pytest.mark.parametrize("kind", [KINDS[1], RICHEST], ids=str)
+def test_texts_are_mapped_over_by_torch_func(kind, implementation):
+    given = [draw(kind, 2, 5, seed=seed) for seed in range(3)]
+    options = {"read": kind.read, "implementation": implementation}
+    stacked = {name: torch.stack([one[name] for one in given]) for name in given[0]}
+    found = torch.func.vmap(lambda one: run(one, **options)[0])(stacked)
+    assert_close({"o": found}, {"o": torch.stack([run(one, **options)[0] for one in given])}, 1e-12)
+
+
 def test_one_token_needs_no_chunks(monkeypatch):
     def refuse(*_):
         raise AssertionError("no chunks for one token")

@@ -26,12 +26,7 @@ class ByValue:
     """Hides what kind of model it is, so that only its steps by value can be taken."""
 
     def __init__(self, model):
-        self.start, self.prefill, self.step, self.parameters = (
-            model.start,
-            model.prefill,
-            model.step,
-            model.parameters,
-        )
+        self.start, self.prefill, self.step = model.start, model.prefill, model.step
 
 
 class Fixed:

@@ -11,8 +11,9 @@ from scannable.models._stepper import ValueStepper, stepper
 from scannable.models._stepper_base import InPlace
 from scannable.models._stepper_graph import Programs
 from scannable.models._stepper_slots import SlotStack
+from scannable.models._stepper_states import StateStepper
 from scannable.models._stepper_work import TORCH
-from scannable.modules import TransformerInference
+from scannable.modules import Transformer, TransformerInference
 from scannable.modules._rotary import angles
 
 TRITON = "needs Triton, which torch for CUDA on Linux brings along"
@@ -99,7 +100,15 @@ def test_an_affine_model_overwrites_its_states(row, device):
 
 def test_a_decoder_that_sees_all_takes_steps_of_the_value_form(device):
     assert isinstance(agrees(decoder(), device, start=3, length=9), ValueStepper)
-    assert isinstance(agrees(affine(), device, length=3), ValueStepper)
+
+
+def test_an_affine_model_is_read_in_place_from_its_first_token(device):
+    reader = agrees(model := affine(), device, length=3)
+    assert isinstance(reader, StateStepper)
+    reader.load(model.start(1))
+    same(reader, model.start(1))
+    agreed = model.step(model.start(1), token := draw(1, 1)[:, 0].to(device))[0]
+    assert torch.equal(reader.step(token), agreed)
 
 
 def test_a_model_of_other_parts_takes_steps_of_the_value_form():
@@ -117,6 +126,74 @@ def test_a_model_of_other_parts_takes_steps_of_the_value_form():
         expected, _ = one.step(stream, tokens[:, 0])
         assert torch.equal(stepper(one, stream).step(tokens[:, 0]), expected)
         assert len(list(one.generate(tokens, tokens=3))) == 3
+
+
+class Adapted(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + x.mean(-1, keepdim=True)
+
+
+class Negative(Transformer):
+    def forward(self, *given, **named):
+        return -super().forward(*given, **named)
+
+    def extend(self, *given, **named):
+        read, cache = super().extend(*given, **named)
+        return -read, cache
+
+
+def derive(part, kind):
+    part.__class__ = kind
+
+
+CHANGES = {
+    "a map": lambda stack: derive(stack.blocks[0].mlp[0], Adapted),
+    "an activation": lambda stack: stack.blocks[0].mlp.__setitem__(1, torch.nn.ReLU()),
+    "an exact activation": lambda stack: setattr(stack.blocks[0].mlp[1], "approximate", "none"),
+    "one more": lambda stack: stack.blocks[0].mlp.append(torch.nn.Tanh()),
+    "a hook": lambda stack: stack.blocks[0].mlp.register_forward_hook(lambda part, given, found: 2 * found),
+    "a hook before": lambda stack: stack.norm.register_forward_pre_hook(lambda part, given: -given[0]),
+    "a method": lambda stack: setattr(stack.blocks[0].mlp, "forward", lambda x: x),
+    "the stack": lambda stack: derive(stack, Negative),
+}
+"""What somebody may change in a stack of ours."""
+
+
+@pytest.mark.parametrize("make", [psm, lambda: decoder(window=5)], ids=["psm", "decoder"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_was_changed_in_a_model_is_read_by_steps_too(make, change):
+    model, tokens = make(), draw(1, 9)
+    before = model(tokens)
+    change((model if hasattr(model, "stack") else model.inference).stack)
+    assert not close(model(tokens), before, 1e-6)
+    reader = stepper(model, model.prefill(model.start(1), tokens[:, :6])[1])
+    found = torch.stack([reader.step(token) for token in tokens[:, 6:].T], 1)
+    assert close(found, model(tokens)[:, 6:], 1e-12)
+
+
+@pytest.mark.parametrize("make", [psm, lambda: decoder(window=5), affine], ids=["psm", "decoder", "affine"])
+def test_a_derived_model_reads_in_its_own_way(make):
+    model, tokens = make(), draw(1, 3)
+
+    class Louder(type(model)):
+        def prefill(self, *given, **named):
+            logits, stream = super().prefill(*given, **named)
+            return 2 * logits, stream
+
+    model.__class__ = Louder
+    _, stream = model.prefill(model.start(1), tokens)
+    assert torch.equal(stepper(model, stream).step(tokens[:, 0]), model.step(stream, tokens[:, 0])[0])
+
+
+@pytest.mark.parametrize("make", [psm, lambda: decoder(window=5), affine], ids=["psm", "decoder", "affine"])
+def test_steps_go_on_in_another_mode_than_they_began(make):
+    model, tokens = make(), draw(1, 24)
+    with torch.inference_mode():
+        reader = stepper(model, model.prefill(model.start(1), tokens[:, :3])[1])
+        for token in tokens[:, 3:10].T:
+            reader.step(token)
+    found = torch.stack([reader.step(token) for token in tokens[:, 10:].T], 1)
+    assert close(found, model(tokens)[:, 10:], 1e-12)
 
 
 def test_the_stream_that_was_given_stays_as_it_is():
@@ -260,6 +337,20 @@ def test_bad_tokens_and_streams_are_refused_and_nothing_is_read():
             reader.load(stream)
     with refuses(ValueError, "of another model"):
         stepper(psm(), before)
+
+
+def test_the_value_form_refuses_the_same():
+    model, other = decoder(), decoder()
+    with refuses(ValueError, "of another model"):
+        stepper(model, other.start(1))
+    with refuses(ValueError, "those of the value form; leave graphs out"):
+        stepper(model, model.start(1), graphs=True)
+    reader = stepper(model, model.prefill(model.start(2), draw(2, 3))[1])
+    before = reader.stream()
+    for stream, words in ((model.start(1), "batches of 2"), (other.start(2), "of another model")):
+        with refuses(ValueError, words):
+            reader.load(stream)
+    assert reader.stream() is before
 
 
 def test_learned_positions_end_with_words():

@@ -67,6 +67,14 @@ def test_a_stream_that_was_read_under_autocast_comes_back(make):
         assert same(model.restore(kept), stream)
 
 
+def test_a_stream_of_a_wider_model_is_refused():
+    model = MODELS["decoder"]().float()
+    kept = saved(model)
+    model.bfloat16()
+    with refuses(ValueError, "torch.bfloat16", "torch.float32", "resume it with the model that wrote it"):
+        model.restore(kept)
+
+
 def test_a_copied_stream_merges_with_the_aggregator_of_its_model():
     model, tokens = psm(), draw(1, 24)
     with torch.no_grad():

@@ -184,6 +184,21 @@ def test_torch_compile_sees_one_graph_at_one_length_and_at_any():
 
 
 @pytest.mark.compile
+@pytest.mark.parametrize("positions", ["rotary", "none"])
+def test_one_graph_serves_all_lengths_of_a_decoder(positions):
+    graphs = []
+    model = decoder(positions=positions)
+    torch.compiler.reset()
+    compiled = torch.compile(
+        model, fullgraph=True, backend=lambda graph, _: graphs.append(1) or graph.forward
+    )
+    with torch.no_grad():
+        for length in range(5, 20):
+            assert relative(compiled(tokens := draw(2, length)), model(tokens)) < 1e-12
+    assert len(graphs) <= 2
+
+
+@pytest.mark.compile
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of torch.jit
 def test_compiled_code_computes_the_same():

@@ -64,6 +64,19 @@ def test_in_float16_a_scaled_loss_has_gradients_too():
         assert relative(got, wanted) < 5e-3
 
 
+def test_in_float16_sums_over_many_rows_stay_finite():
+    rows = 16_384
+    x, weight, _, _ = draw(rows, vocabulary=64, width=8, dtype=torch.float32)
+    x = x.detach().clone()
+    x[:, 0] = 12
+    targets, share = torch.arange(rows) % 128 // 2, torch.full((rows,), 1 / rows)
+    targets[::2] = 0
+    with torch.autocast("cpu", torch.float16):
+        loss = linear_cross_entropy(x, weight, targets, share)
+    (got,) = torch.autograd.grad(loss, weight)
+    assert relative(got, *torch.autograd.grad(plain(x, weight, targets, share), weight)) < 5e-3
+
+
 def test_float64_stays_so_under_autocast():
     x, weight, targets, share = draw(5)
     with torch.autocast("cpu", torch.bfloat16):

@@ -103,6 +103,9 @@ def check_decay(decay: Tensor, *, always: bool) -> None:
     """
     if torch.compiler.is_compiling() or (decay.device.type != "cpu" and not always) or not decay.numel():
         return
+    # Inside torch.func.vmap no value can be looked at.
+    if torch._C._functorch.is_batchedtensor(decay):
+        return
     above = decay.detach()[decay > 0]
     if above.numel():
         raise ValueError(

@@ -65,7 +65,8 @@ def recurrence(
         offsets: For sequences packed end to end in one row: where each begins, and where the last ends.
         mask: False where there is padding: it changes no state, and its output is zero.
         precision: ``"inputs"``: where nothing is erased, products that are only read out may be taken of operands in
-            the dtype of the inputs. ``"float32"``: none is. What states and their gradients are made of never is.
+            the dtype of the inputs, though not of float16, whose range sums can leave. ``"float32"``: none is. What
+            states and their gradients are made of never is.
         implementation: ``"recurrent"``: the definition, a loop over time. ``"tree"``: the generic scan of lifted pairs.
             ``"chunkwise"``: matrix products in chunks. ``"fla"``: flash-linear-attention's kernels, where installed.
             Left out: ``default_implementation(q.device)``.
@@ -101,7 +102,8 @@ def recurrence(
     if decay is not None:
         check_decay(decay, always=check)
     dtype, before = v.dtype, read == "before"
-    product = wide if precision == "float32" or erase is not None else dtype
+    narrow = precision == "inputs" and erase is None and dtype != torch.float16
+    product = dtype if narrow else wide
     if name != "chunkwise":
         q, k = (for_each_head(x, v.shape[2]) for x in (q, k))
     with torch.autocast(q.device.type, enabled=False):

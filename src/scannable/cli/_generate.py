@@ -111,7 +111,7 @@ class _Writer:
             logits, stream = model.prefill(model.start(), prompt)
         self._logits = self._finite(logits)
         self._prompt_seconds = time.perf_counter() - begun
-        self._reader, self._draw = model.stepper(stream, graphs=graphs), draw
+        self._reader, self._draw = model.stepper(stream, graphs=None if graphs else False), draw
         self._token: Tensor | None = None
         self._begun = time.perf_counter()
 

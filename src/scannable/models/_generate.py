@@ -96,7 +96,7 @@ def _go_on(model: Any, prompt: Tensor, tokens: int | None, draw: Sampler) -> Ite
         token = draw(logits)
         yield token
         if left or tokens is None:
-            reader = reader or stepper(model, stream, graphs=repays(tokens, prompt.device))
+            reader = reader or stepper(model, stream, graphs=None if repays(tokens, prompt.device) else False)
             logits = reader.step(token)
 
 

@@ -4,17 +4,21 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from scannable.affine import RowState
+from scannable.affine import Layer
 from scannable.models._head import Head
-from scannable.models._stepper_base import Stepper
+from scannable.models._stepper_base import Stepper, check_stream
 from scannable.models._stepper_chunks import ChunkStepper
 from scannable.models._stepper_graph import Programs
+from scannable.models._stepper_slots import readable, untouched
 from scannable.models._stepper_states import StateStepper
 from scannable.models._stepper_window import WindowStepper
 from scannable.models._stream import Stream
 from scannable.modules import CrossInference, Transformer, TransformerInference
+
+OURS = __name__.rpartition(".")[0]
+"""Where the models are whose ``prefill`` is known here."""
 
 
 class ValueStepper(Stepper):
@@ -33,6 +37,8 @@ class ValueStepper(Stepper):
         return logits
 
     def load(self, stream: Stream) -> None:
+        if isinstance(self._stream, Stream):
+            check_stream(stream, owner=self._stream.owner, batch=self._stream.batch)
         self._stream = stream
 
     def stream(self) -> Stream:
@@ -55,26 +61,44 @@ def stepper(model: Any, stream: Any, *, graphs: bool | None = None, compile: boo
     Raises:
         ValueError: If the stream is another model's, or graphs are asked for where there are none.
     """
-    make = _kind(model, stream)
+    ours = isinstance(stream, Stream) and _reads_as_ours(model)
+    if ours:
+        check_stream(stream, owner=id(model), batch=stream.batch)
+    make = _kind(model) if ours else None
     if make is None:
+        if graphs:
+            raise ValueError(
+                f"CUDA graphs capture steps in place, got graphs=True for {type(model).__name__}, whose steps are "
+                f"those of the value form; leave graphs out."
+            )
         return ValueStepper(model, stream)
     device = next(model.parameters()).device
     graphs = device.type == "cuda" if graphs is None else graphs
-    return make(model, stream, Programs(device, graphs=graphs), compile=compile)
+    # What is written in place must not depend on the mode in which it was made.
+    with torch.inference_mode(mode=False), torch.no_grad():
+        return make(model, stream, Programs(device, graphs=graphs), compile=compile)
 
 
-def _kind(model: Any, stream: Any) -> Any:
-    """Return the stepper that knows such a model, if any; they cast nothing, so none works under autocast."""
-    if not isinstance(stream, Stream) or torch.is_autocast_enabled(next(model.parameters()).device.type):
+def _reads_as_ours(model: Any) -> bool:
+    """Tell whether a model reads with methods of ours; those that somebody has derived may do something else."""
+    methods = (getattr(type(model), name, None) for name in ("prefill", "step"))
+    return all(getattr(method, "__module__", "").startswith(OURS) for method in methods)
+
+
+def _kind(model: Any) -> Any:
+    """Return the stepper that knows a model of ours, if any; they cast nothing, so none works under autocast."""
+    if torch.is_autocast_enabled(next(model.parameters()).device.type):
         return None
-    # What somebody has derived from a part of ours may do something else.
-    if type(getattr(model, "inference", None)) in (TransformerInference, CrossInference):
-        known = (
-            model.encoder is model.inference.embed and model.token_shape == () and type(model.head) is Head
-        )
-        return ChunkStepper if known else None
-    stack = getattr(model, "stack", None)
-    if type(stack) is Transformer and type(model.head) is Head:
+    if isinstance(blocks := getattr(model, "blocks", None), nn.ModuleList):
+        return StateStepper if all(isinstance(block.layer, Layer) for block in blocks) else None
+    inference = getattr(model, "inference", None)
+    stack = getattr(model if inference is None else inference, "stack", None)
+    # So may parts, or hooks.
+    if type(stack) is not Transformer or type(model.head) is not Head:
+        return None
+    if not (readable(stack) and untouched(model.head)):
+        return None
+    if inference is None:
         return None if stack.window is None else WindowStepper
-    states = stream.cache if hasattr(model, "blocks") and isinstance(stream.cache, tuple) else ()
-    return StateStepper if states and all(isinstance(state, RowState) for state in states) else None
+    known = type(inference) in (TransformerInference, CrossInference) and untouched(inference)
+    return ChunkStepper if known and model.encoder is inference.embed and model.token_shape == () else None

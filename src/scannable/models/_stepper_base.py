@@ -42,6 +42,19 @@ class Stepper:
         raise NotImplementedError
 
 
+def check_stream(stream: Stream, *, owner: int, batch: int) -> None:
+    """Refuse a stream of another model or batch.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if stream.owner != owner or stream.batch != batch:
+        raise ValueError(
+            f"A stepper reads streams of its own model in batches of {batch}, got a batch of {stream.batch}"
+            f"{'' if stream.owner == owner else ' of another model'}; make a stepper for it."
+        )
+
+
 class InPlace(Stepper):
     """A stepper whose token and state stay in one place in memory."""
 
@@ -55,6 +68,7 @@ class InPlace(Stepper):
     def nbytes(self) -> int:
         return sum(x.nbytes for x in self.tensors())
 
+    @torch.inference_mode(mode=False)
     @torch.no_grad()
     def step(self, token: Int[Tensor, " B"]) -> Float[Tensor, "B V"]:
         self._check(token)
@@ -65,15 +79,12 @@ class InPlace(Stepper):
         # What a graph returns is overwritten by its next replay.
         return logits.clone(memory_format=torch.contiguous_format) if self.programs.graphs else logits
 
+    @torch.inference_mode(mode=False)
     @torch.no_grad()
     def load(self, stream: Stream) -> None:
-        if stream.owner != id(self.model) or stream.batch != self.batch:
-            raise ValueError(
-                f"A stepper reads streams of its own model in batches of {self.batch}, got a batch of {stream.batch} "
-                f"{'' if stream.owner == id(self.model) else 'of another model'}; make a stepper for it."
-            )
-        self.count = stream.count
+        check_stream(stream, owner=id(self.model), batch=self.batch)
         self.fill(stream)
+        self.count = stream.count
 
     def read(self) -> Tensor:
         """Read ``self.token``; this is the program of a step."""

@@ -5,11 +5,40 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from scannable.models._stepper_work import Work, fastest
+from scannable.modules import Codes
 from scannable.modules._rotary import angles
-from scannable.modules._transformer import Cache, Transformer
+from scannable.modules._transformer import Attention, Block, Cache, Transformer
+
+MLP = (nn.Linear, nn.GELU, nn.Linear)
+PARTS = {
+    Transformer,
+    Block,
+    Attention,
+    Codes,
+    nn.LayerNorm,
+    nn.Identity,
+    nn.Dropout,
+    nn.Sequential,
+    nn.ModuleList,
+    *MLP,
+}
+"""What a stack that can be read is made of."""
+
+
+def readable(stack: Transformer) -> bool:
+    """Tell whether a stack is as this library makes it: weights of parts that are known say all that it does."""
+    mlps: list[Any] = [block.mlp for block in cast("Any", stack.blocks)]
+    return all(type(part) in PARTS and untouched(part) for part in stack.modules()) and all(
+        tuple(map(type, mlp)) == MLP and mlp[1].approximate == "tanh" for mlp in mlps
+    )
+
+
+def untouched(part: nn.Module) -> bool:
+    """Tell whether a part does what its class does, without hooks or a method of its own."""
+    return not (part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
 
 
 class SlotStack:

@@ -16,7 +16,7 @@ class StateStepper(InPlace):
 
     def __init__(self, model: Any, stream: Stream, programs: Programs, *, compile: bool) -> None:
         super().__init__(model, stream, programs)
-        self.states = _copy(stream.cache)
+        self.states = _copy(self._states(stream))
         self.run = programs.make(self.read, compile=compile)
         self.load(stream)
 
@@ -27,12 +27,22 @@ class StateStepper(InPlace):
         return self.model.head(x[:, 0])
 
     def fill(self, stream: Stream) -> None:
-        for mine, theirs in zip(self.tensors(), _tensors(stream.cache), strict=True):
+        for mine, theirs in zip(self.tensors(), _tensors(self._states(stream)), strict=True):
             mine.copy_(theirs)
+
+    def _states(self, stream: Stream) -> Any:
+        """Return a stream's states: those behind no token where nothing was read."""
+        nothing = self.token[:, None][:, :0]
+        return self.model._read(nothing, None)[1] if stream.cache is None else stream.cache
 
     @torch.no_grad()
     def stream(self) -> Stream:
-        return Stream(owner=id(self.model), count=self.count, batch=self.batch, cache=_copy(self.states))
+        return Stream(
+            owner=id(self.model),
+            count=self.count,
+            batch=self.batch,
+            cache=_copy(self.states) if self.count else None,
+        )
 
     def tensors(self) -> list[Tensor]:
         return _tensors(self.states)

@@ -107,8 +107,8 @@ def _fits(wanted: Any, got: Any) -> bool:
     """Tell whether a tensor may stand for another: of its shape, and of its dtype or one that autocast has left."""
     if wanted is None or got is None:
         return False
-    narrow = {torch.float32, torch.bfloat16, torch.float16}
-    return wanted[1] == got[1] and (wanted[0] == got[0] or {wanted[0], got[0]} <= narrow)
+    left = (torch.bfloat16, torch.float16) if wanted[0] == torch.float32 else ()
+    return wanted[1] == got[1] and got[0] in (wanted[0], *left)
 
 
 def _number(named: dict[str, Tensor], name: str, *, least: int) -> int:

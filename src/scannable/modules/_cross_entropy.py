@@ -88,7 +88,8 @@ class _InPieces(torch.autograd.Function):
                 of_x[rows] = error @ weight
                 of_weight = of_weight + (error.T @ x[rows]).to(wide)
         if learning:
-            ctx.save_for_backward(of_x, of_weight.to(x.dtype), unit)
+            # Sums over all rows may be beyond float16 until they are scaled.
+            ctx.save_for_backward(of_x, of_weight, unit)
         return total
 
     @staticmethod
@@ -98,7 +99,8 @@ class _InPieces(torch.autograd.Function):
                 "This cross-entropy has gradients of first order only, got a call for more; use F.cross_entropy there."
             )
         *gradients, unit = ctx.saved_tensors
-        of_x, of_weight = ((upstream.to(unit.dtype) * unit * x.to(unit.dtype)).to(x.dtype) for x in gradients)
+        scale, dtype = upstream.to(unit.dtype) * unit, gradients[0].dtype
+        of_x, of_weight = ((scale * x.to(unit.dtype)).to(dtype) for x in gradients)
         return of_x, of_weight, None, None, None, None
 
 

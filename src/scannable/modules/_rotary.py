@@ -21,7 +21,7 @@ def angles(places: Tensor, size: int, dtype: torch.dtype) -> Tensor:
 
 @angles.register_fake
 def _angles(places: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    return torch.empty(2, len(places), 1, size // 2, dtype=dtype, device=places.device)
+    return torch.empty(2, places.shape[0], 1, size // 2, dtype=dtype, device=places.device)
 
 
 def rotate(

@@ -1,12 +1,13 @@
 """A text is scored in every reading and form that was asked for, for people and for programs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from scannable.cli import main
 from scannable.models import DecoderConfig, TransformerPSMConfig, build
-from scannable.training import TextConfig, TextRunConfig, save, train
+from scannable.training import TextConfig, TextRunConfig, read_config, save, train
 
 ARTICLE = " \n = One {} = \n \n It has a row of words , and all of them are short . \n"
 SIZE = len(ARTICLE.format(10))
@@ -136,6 +137,10 @@ def test_a_text_that_is_not_where_the_run_read_it_is_told_so(trained, text, caps
     text.rename(text.with_suffix(".old"))
     said = refused(capsys, 1, trained)
     assert f"must be where the run read it, got none at {text} from here; go to the folder" in said
+    config = read_config(trained)
+    moved = replace(config, text=replace(config.text, data=str(text.with_suffix(".old"))))
+    train(moved, trained)
+    assert evaluate(trained, "--limit", 20) == 0
 
 
 def test_the_help_explains_every_column_that_has_a_name_of_its_own(capsys):

@@ -33,8 +33,19 @@ def test_a_run_on_text_says_how_it_goes_and_what_comes_next(command, capsys, tmp
         assert words in said
     assert "Over after 8 steps" in said
     assert "all steps are made." in said
-    assert f'Next: scannable generate {tmp_path / "run"} "The", scannable evaluate text' in said
+    assert f"Next: scannable generate {tmp_path / 'run'} The, scannable evaluate text" in said
     assert read_config(tmp_path / "run").text.length == 8
+
+
+def test_a_folder_of_any_name_is_told_by_its_name(command, capsys, tmp_path):
+    folder = tmp_path / "a run [bold] of [/v2]"
+    command[command.index("--folder") + 1] = str(folder)
+    assert main(command) == 0
+    said = capsys.readouterr().out.replace("\n", "")
+    assert f"Training in {folder}; Ctrl-C".replace(" ", "") in said.replace(" ", "")
+    assert f"Next: scannable generate '{folder}' The".replace(" ", "") in said.replace(" ", "")
+    assert main(["evaluate", "text", str(folder), "--limit", "9"]) == 0
+    assert f"{folder}, 9 tokens".replace(" ", "") in "".join(capsys.readouterr().out.split())
 
 
 def test_progress_as_json_is_json_line_by_line(command, capsys):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import os
 import sys
 import types
 
@@ -65,6 +66,12 @@ def test_a_file_that_is_not_there_is_refused(source, tmp_path):
         FileNotFoundError, r"lost.txt must be a file of text or ids, got no such file; correct the path\."
     ):
         source(tmp_path / "lost.txt")
+
+
+@pytest.mark.parametrize("source", [read, read_text])
+def test_what_can_be_read_only_once_is_refused(source):
+    with refused(ValueError, "got a pipe or a device; write what it gives to a file first"):
+        source(os.devnull)
 
 
 def test_a_folder_is_no_file(tmp_path):

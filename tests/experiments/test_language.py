@@ -456,6 +456,12 @@ def speeds(**fields):
     return BenchLanguageConfig(**settings | {"device": "cpu", "compile": False} | fields)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_timed():
+    with pytest.raises(ValueError, match="which has 0 CUDA devices, got 'cuda'; use cpu"):
+        bench_language(speeds(device="cuda"))
+
+
 def test_training_is_timed_beside_the_decoder():
     rows = bench_language(speeds())["rows"]
     assert [row["model"] for row in rows] == ["decoder", "cross-64"]

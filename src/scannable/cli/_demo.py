@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from scannable.cli._terminal import BAD, GOOD, Terminal, duration, percent, size, table
+from scannable.cli._terminal import BAD, GOOD, Terminal, bold, duration, percent, size, table
 from scannable.experiments import DemoConfig, MeasureConfig, Step, demo
 from scannable.experiments._results import REPORT
 
@@ -35,7 +35,7 @@ def run(options: Options, terminal: Terminal) -> bool:
 
 def show(config: DemoConfig, folder: Path, terminal: Terminal) -> bool:
     """Do a demo, say how far it is, and print what came out."""
-    terminal.say(f"The demo, in [bold]{folder}[/]; Ctrl-C stops, the same command goes on.")
+    terminal.say(f"The demo, in {bold(folder)}; Ctrl-C stops, the same command goes on.")
     bar = terminal.progress(
         BarColumn(bar_width=30), TaskProgressColumn(), TextColumn("{task.fields[line]}"), TimeElapsedColumn()
     )
@@ -92,4 +92,4 @@ def _print(record: dict[str, Any], folder: Path, terminal: Terminal) -> None:
             f"[{BAD}]At {lengths[-1]:,} tokens the Transformer-PSM must be wrong in at most "
             f"{percent(record['allowed'])} of last answers, and is wrong in more.[/]"
         )
-    terminal.say(f"The report: [bold]{folder / REPORT}[/]")
+    terminal.say(f"The report: {bold(folder / REPORT)}")

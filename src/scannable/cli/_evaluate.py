@@ -8,7 +8,7 @@ import tyro
 from rich.progress import SpinnerColumn, TextColumn
 
 from scannable.cli._target import open_words
-from scannable.cli._terminal import Terminal, duration, percent, size, table
+from scannable.cli._terminal import Terminal, bold, duration, percent, size, table
 from scannable.tasks import WordProblem
 from scannable.training import Form, evaluate
 from scannable.training._device import available, named
@@ -86,7 +86,7 @@ def run(options: Options, terminal: Terminal) -> bool:
             size(row.stream_bytes),
         )
     terminal.say(
-        f"[bold]{options.run}[/], {config.task.group}, meant for lengths up to {config.task.longest} in training, "
+        f"{bold(options.run)}, {config.task.group}, meant for lengths up to {config.task.longest} in training, "
         f"{options.form} form"
     )
     terminal.say(drawn)

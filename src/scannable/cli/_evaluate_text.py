@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
 import tyro
+from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from scannable.cli._target import open_text, own_text
-from scannable.cli._terminal import Terminal, percent, table
+from scannable.cli._terminal import Terminal, bold, percent, table
 from scannable.data import Text, read_text
 from scannable.experiments._measure import environment
 from scannable.training import Form, Reading, Scores, TextRunConfig, score
@@ -113,7 +114,7 @@ def _text(options: Options, config: TextRunConfig, terminal: Terminal) -> Text:
     if options.data is None:
         splits = own_text(options.run, config)
         text = splits.valid
-        terminal.say(f"The text: {splits.held_out or 'the validation part'}, held out in training.")
+        terminal.say(escape(f"The text: {splits.held_out or 'the validation part'}, held out in training."))
     else:
         text = read_text(options.data, config.text.tokenizer)
     if options.limit is None:
@@ -158,7 +159,7 @@ def _say(
         )
     articles = "article" if len(text.starts) == 1 else "articles"
     terminal.say(
-        f"[bold]{options.run}[/], {scores[0].tokens:,} tokens ({text.tokenizer}) of {len(text.starts):,} {articles}, "
+        f"{bold(options.run)}, {scores[0].tokens:,} tokens ({text.tokenizer}) of {len(text.starts):,} {articles}, "
         f"{options.precision}"
     )
     terminal.say(drawn)

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from scannable.cli._terminal import Terminal
+from scannable.cli._terminal import Terminal, bold
 from scannable.training import AnyRunConfig, Event, Progress, Result, train
 from scannable.training._device import available
 
@@ -16,7 +17,7 @@ def follow(
 ) -> Result:
     """Train, and say how it goes in the words of ``describe``."""
     available(config.device)
-    terminal.say(f"Training in [bold]{folder}[/]; Ctrl-C stops, the same command goes on.")
+    terminal.say(f"Training in {bold(folder)}; Ctrl-C stops, the same command goes on.")
     bar = terminal.progress(
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
@@ -36,7 +37,7 @@ def follow(
             else:
                 terminal.say(f"step {event.step:,}: {line}")
 
-        result = train(config, folder, report=report, about=terminal.say)
+        result = train(config, folder, report=report, about=lambda words: terminal.say(escape(words)))
         bar.update(row, completed=result.step)
     terminal.record({"event": "result", **asdict(result), "folder": str(folder)})
     return result

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from scannable.cli._terminal import BAD, GOOD, Terminal, percent, table
+from scannable.cli._terminal import BAD, GOOD, Terminal, bold, percent, table
 from scannable.experiments import S5Config, s5
 from scannable.experiments._results import REPORT
 from scannable.training import Event, Progress
@@ -44,7 +44,7 @@ def run(options: Options, terminal: Terminal) -> bool:
             nonlocal begun
             if not begun:
                 begun = True
-                terminal.say(f"Training in [bold]{folder}[/]; Ctrl-C stops, the same command goes on.")
+                terminal.say(f"Training in {bold(folder)}; Ctrl-C stops, the same command goes on.")
             if isinstance(event, Progress):
                 bar.update(row, completed=event.step, line=f"{variant} · length {event.length}")
 
@@ -66,5 +66,5 @@ def run(options: Options, terminal: Terminal) -> bool:
         f"One stream of {stream['length']:,} tokens: [{BAD if wrong else GOOD}]{wrong:,} errors[/], "
         f"{stream['stream_bytes']:,} bytes of state."
     )
-    terminal.say(f"The report: [bold]{folder / REPORT}[/]")
+    terminal.say(f"The report: {bold(folder / REPORT)}")
     return wrong == 0 and not found["variants"][0]["products"]["wrong_merges"]

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from scannable.cli._bench_language import print_speeds
 from scannable.cli._out import write_out
-from scannable.cli._terminal import Terminal, duration, percent, size, table
+from scannable.cli._terminal import Terminal, bold, duration, percent, size, table
 from scannable.experiments import LANGUAGE_PEERS, LanguageConfig, collect, language, language_table
 from scannable.experiments._results import REPORT
 from scannable.training import Event, Progress
@@ -51,7 +51,7 @@ def run(options: Options, terminal: Terminal) -> bool:
         raise ValueError(
             f"--out is where --collect writes its page, got --out {options.out} alone; leave it out, or give the files."
         )
-    terminal.say(f"Training in [bold]{options.folder}[/]; Ctrl-C stops, the same command goes on.")
+    terminal.say(f"Training in {bold(options.folder)}; Ctrl-C stops, the same command goes on.")
     bar = terminal.progress(
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
@@ -73,7 +73,7 @@ def run(options: Options, terminal: Terminal) -> bool:
         return True
     terminal.record(found)
     _print(found, terminal)
-    terminal.say(f"The report: [bold]{options.folder / options.config.name / REPORT}[/]")
+    terminal.say(f"The report: {bold(options.folder / options.config.name / REPORT)}")
     return True
 
 
@@ -89,7 +89,7 @@ def _collect(paths: tuple[Path, ...], out: Path | None, terminal: Terminal) -> b
         terminal.say("")
         print_speeds(found, terminal)
     if out:
-        terminal.say(f"The page is in [bold]{out}[/]; it opens by a double click and needs nothing else.")
+        terminal.say(f"The page is in {bold(out)}; it opens by a double click and needs nothing else.")
     return True
 
 

@@ -1,6 +1,7 @@
 """Where a command speaks: to a person, in tables and live bars, or to a program, in JSON lines."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,6 +69,16 @@ def table(*columns: str, title: str | None = None) -> Table:
     for place, name in enumerate(columns):
         made.add_column(name, justify="right" if place else "left", no_wrap=not place, overflow="fold")
     return made
+
+
+def bold(words: Any) -> str:
+    """Mark words up to be bold, and to stay as they are: a path may hold what rich takes for markup."""
+    return f"[bold]{escape(str(words))}[/]"
+
+
+def command(*words: Any) -> str:
+    """Mark a command up that can be copied into a shell."""
+    return bold(shlex.join(map(str, words)))
 
 
 def percent(fraction: int | float | None) -> str:

@@ -8,7 +8,7 @@ import tyro
 
 from scannable.cli._architecture import Architecture, name_of, parse_run
 from scannable.cli._follow import follow
-from scannable.cli._terminal import GOOD, Terminal, duration, percent
+from scannable.cli._terminal import GOOD, Terminal, command, duration, percent
 from scannable.experiments import RECIPES
 from scannable.training import Check, Event, Progress, WordRunConfig
 
@@ -49,7 +49,9 @@ def run(options: Options, terminal: Terminal) -> bool:
         f"Over after {result.step:,} steps and {duration(result.seconds)}: {why[result.stopped]}; "
         f"at length {result.length} it is {f'[{GOOD}]solved[/]' if result.solved else 'not solved'}."
     )
-    terminal.say(f"Next: [bold]scannable evaluate {folder}[/], [bold]scannable verify {folder}[/]")
+    terminal.say(
+        f"Next: {command('scannable', 'evaluate', folder)}, {command('scannable', 'verify', folder)}"
+    )
     # A run that was to stop when solved has not done what was asked if it ended in another way.
     return result.solved or not config.curriculum.stop
 

@@ -8,7 +8,7 @@ import tyro
 
 from scannable.cli._architecture import Architecture, given, name_of, parse_run
 from scannable.cli._follow import follow
-from scannable.cli._terminal import Terminal, duration
+from scannable.cli._terminal import Terminal, command, duration
 from scannable.experiments import TEXT_RECIPES
 from scannable.models import TransformerPSMConfig
 from scannable.training import Event, Progress, TextCheck, TextConfig, TextRunConfig
@@ -69,7 +69,7 @@ def run(options: Options, terminal: Terminal) -> bool:
     why = "all steps are made" if result.stopped == "steps" else "the time is over"
     terminal.say(f"Over after {result.step:,} steps and {duration(result.seconds)}: {why}.")
     terminal.say(
-        f'Next: [bold]scannable generate {folder} "The"[/], [bold]scannable evaluate text {folder}[/]'
+        f"Next: {command('scannable', 'generate', folder, 'The')}, {command('scannable', 'evaluate', 'text', folder)}"
     )
     return True
 

@@ -12,7 +12,7 @@ import tyro
 
 from scannable.cli._out import write_out
 from scannable.cli._target import open_run
-from scannable.cli._terminal import DIM, Terminal
+from scannable.cli._terminal import DIM, Terminal, bold
 from scannable.data import tokenizer
 from scannable.tasks import WordProblem
 from scannable.training import WordRunConfig
@@ -52,7 +52,7 @@ def run(options: Options, terminal: Terminal) -> bool:
     path = options.out or Path(tempfile.mkdtemp(prefix="scannable-")) / "page.html"
     write_out("--out", path, made.html)
     terminal.record({"path": str(path.resolve())})
-    terminal.say(f"The page is in {path}; it opens by a double click and needs nothing else.")
+    terminal.say(f"The page is in {bold(path)}; it opens by a double click and needs nothing else.")
     if options.out is None and not options.json and not webbrowser.open(path.resolve().as_uri()):
         terminal.say(f"[{DIM}]No browser was found here; open that file in one.[/]")
     return True

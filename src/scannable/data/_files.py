@@ -27,6 +27,11 @@ def load(path: Path, tokenizer: Tokenizer) -> UInt16[np.ndarray, " T"]:
         ValueError: If it is damaged, empty, not text, or its ids are not the tokenizer's.
     """
     if not path.is_file():
+        if path.exists() and not path.is_dir():
+            raise ValueError(
+                f"{path} must be a file of text or ids that can be read again, got a pipe or a device; write what it "
+                f"gives to a file first."
+            )
         raise FileNotFoundError(
             f"{path} must be a file of text or ids, got {'a folder' if path.is_dir() else 'no such file'}; "
             f"correct the path."

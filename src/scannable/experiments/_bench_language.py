@@ -15,7 +15,7 @@ from scannable.experiments._measure import environment
 from scannable.models import build
 from scannable.tasks import Batch
 from scannable.training import OptimiserConfig
-from scannable.training._device import rounded_products
+from scannable.training._device import available, rounded_products
 from scannable.training._distributed import ALONE
 from scannable.training._optim import optimiser
 from scannable.training._share import Objective, share
@@ -73,9 +73,11 @@ def bench_language(config: BenchLanguageConfig, *, progress: Progress | None = N
         ``error`` of loss and slope. ``machine`` and ``config`` tell where and how.
 
     Raises:
+        ValueError: If this machine has no such device.
         RuntimeError: If a compiled step differs from an eager one in float32; then nothing more is timed.
     """
     say, rows = progress or (lambda _: None), []
+    available(config.device)
     for length in config.lengths:
         steps = {}
         for name in dict.fromkeys((PEER, *config.rows)):

@@ -54,12 +54,13 @@ class RunConfig:
     """Write the metrics for TensorBoard too, into the run's folder."""
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.tokens, self.parts, self.log_every) < 1 or self.seed < 0:
+        if min(self.steps, self.tokens, self.parts, self.log_every) < 1:
             raise ValueError(
-                f"steps, tokens, parts and log_every must be at least 1 and seed at least 0, got steps={self.steps}, "
-                f"tokens={self.tokens}, parts={self.parts}, log_every={self.log_every} and seed={self.seed}; "
-                f"raise them."
+                f"steps, tokens, parts and log_every must be at least 1, got steps={self.steps}, "
+                f"tokens={self.tokens}, parts={self.parts} and log_every={self.log_every}; raise them."
             )
+        if not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed must be from 0 to 2**64 - 1, got {self.seed}; choose another.")
         if self.optimiser.warmup > self.steps:
             raise ValueError(
                 f"The warm-up must end within the run, got optimiser.warmup={self.optimiser.warmup} and "

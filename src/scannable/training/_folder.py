@@ -1,9 +1,10 @@
 """The folder of a run: claimed for one config, and read back into a model."""
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import safe_open
@@ -16,6 +17,7 @@ from scannable.training._files import read_json, write_json
 from scannable.training._kinds import AnyRunConfig
 from scannable.training._lock import LOCK
 from scannable.training._record import differences, from_json, to_json
+from scannable.training._text import TextRunConfig
 
 CONFIG, MODEL, CHECKPOINT, METRICS = (
     "config.json",
@@ -68,6 +70,13 @@ def settle(folder: Path, config: AnyRunConfig) -> None:
     """Let a claimed folder hold this very config."""
     if read_config(folder) != config:
         _write_config(folder, config)
+
+
+def move_text(folder: Path, config: AnyRunConfig) -> None:
+    """Let the config of a run on text say where the text lies now, and no more than that."""
+    if isinstance(config, TextRunConfig):
+        begun = cast("TextRunConfig", read_config(folder))
+        settle(folder, replace(begun, text=replace(begun.text, data=config.text.data)))
 
 
 def read_config(folder: Path | str) -> AnyRunConfig:

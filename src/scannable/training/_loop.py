@@ -20,7 +20,7 @@ import torch
 from scannable.training._device import available
 from scannable.training._distributed import joined
 from scannable.training._files import writing
-from scannable.training._folder import CHECKPOINT, METRICS, MODEL, claim, settle
+from scannable.training._folder import CHECKPOINT, METRICS, MODEL, claim, move_text, settle
 from scannable.training._kinds import AnyRunConfig
 from scannable.training._lock import locked
 from scannable.training._log import Event, Log, Report
@@ -68,8 +68,8 @@ def train(
         folder: A new or empty folder, or that of a run of the same config, or of any that has no checkpoint yet. What
             decides no weight may differ: ``time_limit``, ``log_every``, ``save_every``, ``tensorboard``, ``parallel``
             and where the text lies are those of the latest call, so a run that its time limit stopped goes on with a
-            larger one. One that is over is not touched, except that a model file that is lost or damaged is written
-            again from the checkpoint.
+            larger one. One that is over is not touched, except that it notes where its text lies now, and that a
+            model file that is lost or damaged is written again from the checkpoint.
         report: Called with every event, between steps.
         about: Called before the first step with a line for a person that says which text is held out, of a run on text.
 
@@ -109,6 +109,8 @@ def _train(
     stopped = _stop(run)
     if stopped is not None and run.saved_step >= 0:
         run.mend()
+        if run.peers.leads:
+            move_text(folder, config)
         return _result(run, stopped)
     if not run.peers.leads:
         return _loop(run, _ignore, interrupted)

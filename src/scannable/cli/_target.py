@@ -67,8 +67,8 @@ def own_text(name: str, config: TextRunConfig) -> Splits:
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"The text of {name} must be where the run read it, got none at {config.text.data} from here; go to the "
-            f"folder in which the run was started or, if the text was moved, tell the run where it is now by training "
-            f"once more with that --data, which makes no step more."
+            f"folder in which the run was started or, if the text was moved, tell the run where it is now: its train "
+            f"command with that --data, which makes no more steps if the run is over."
         ) from error
     facts = facts_of(name) if Path(name).is_dir() else {}
     if changed := changes(facts, fingerprints(splits)):

@@ -83,7 +83,8 @@ class _Taps(torch.autograd.Function):
         # All taps read it, in both directions.
         given = stored(cotangents[0])
         reach = weight.shape[1] - 1
-        of_x = _taps(F.pad(given, (0, 0, reach, reach)), weight.flip(1), None)
+        # Else it would be kept wide, as it is computed.
+        of_x = stored(_taps(F.pad(given, (0, 0, reach, reach)), weight.flip(1), None))
         seen = (x[:, tap : tap + given.shape[1]] for tap in range(reach + 1))
         of_weight = torch.stack([(given * one).sum((0, 1)) for one in seen], 1)
         return of_x, of_weight, None if bias is None else given.sum((0, 1))

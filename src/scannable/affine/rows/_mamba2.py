@@ -75,13 +75,15 @@ class Mamba2(Layer):
 
     def mix(self, x: Tensor, carry: Carry) -> Tensor:
         gate, mixed, step = self.in_proj(x).split(self.sizes, -1)
+        # Here rather than where it is used, so far on that compiled code would keep a wide copy for the gradient.
+        gate = F.silu(gate)
         u, B, C = self.conv1d(mixed, carry).split(self.parts, -1)
         u = u.unflatten(-1, (self.heads, -1))
         B, C = (part.unflatten(-1, (self.groups, -1)) for part in (B, C))
         delta = F.softplus(step.to(carry.wide) + self.dt_bias.to(carry.wide)).clamp(*self.limits)
         decay = -delta * self.A_log.to(carry.wide).exp()
         read = carry.recurrence(C, B, delta.to(u.dtype)[..., None] * u, decay=decay)
-        gated = torch.addcmul(read, self.D[:, None].to(u.dtype), u).flatten(2) * F.silu(gate)
+        gated = torch.addcmul(read, self.D[:, None].to(u.dtype), u).flatten(2) * gate
         parts = gated.unflatten(-1, (self.groups, -1))
         normed = F.rms_norm(parts, parts.shape[-1:], eps=1e-5).flatten(2)
         return self.out_proj(normed * self.norm.weight.to(normed.dtype))

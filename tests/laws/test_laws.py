@@ -228,6 +228,8 @@ def test_subjects_are_left_as_they_were():
 def test_what_is_neither_aggregator_nor_model_is_refused():
     with refused(TypeError, r"an aggregator \(combine, identity\) or a model .*got dict; give it"):
         testing.check_duality({}, torch.zeros(1, 3))
+    with refused(TypeError, "needs an object, got the class Sum; call it first"):
+        testing.check_duality(Sum, torch.zeros(1, 3))
     with refused(TypeError, r"about models, got the aggregator Sum; scans of any aggregator are causal"):
         testing.check_causal(Sum(), torch.zeros(1, 3, dtype=torch.int64))
 
@@ -259,3 +261,32 @@ def test_single_rows_tokens_and_lengths_are_refused():
         testing.check_counts(Sum(), torch.zeros(1, 3), lengths=[4])
     with pytest.raises(ValueError, match=r"N >= 3 for this law, got \(1, 2\); pass more"):
         testing.check_associative(Sum(), torch.zeros(1, 2))
+    for check in (testing.check_causal, testing.check_resume):
+        with refused(ValueError, "places must be at least 1, got 0"):
+            check(ToyPSM(), torch.arange(9)[None], places=0)
+
+
+def test_gradients_where_there_are_none_are_refused():
+    for subject, inputs in (
+        (Sum(), torch.randint(0, 9, (1, 9))),
+        (ToyPSM().requires_grad_(False), torch.arange(9)[None]),
+    ):
+        with refused(
+            ValueError, "Gradients need parameters or leaves that have them, got none; call requires"
+        ):
+            testing.check_duality(subject, inputs, gradients=True)
+
+
+def test_states_of_no_numbers_are_one_function():
+    testing.assert_duality(Sum(), torch.zeros(2, 9, 0))
+
+
+class Fixed(tuple):
+    """An operator that takes no attributes."""
+
+    __slots__ = ()
+    combine, identity = Sum.combine, Sum.identity
+
+
+def test_counts_of_a_model_whose_aggregator_takes_no_attributes():
+    testing.assert_counts(ToyPSM(aggregator=Fixed()), torch.randint(0, 11, (1, 20)))

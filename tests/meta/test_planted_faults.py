@@ -134,6 +134,46 @@ def test_check_batch_independent_of_an_aggregator():
 # Faults of the scans under an aggregator.
 
 
+def test_check_batch_independent_of_the_last_leaf_too():
+    assert_caught(testing.check_batch_independent(Mixing(), LEAVES[:, :2]), "effect of being alone")
+
+
+class Huge(Sum):
+    """One channel that all others vanish beside, and a random one."""
+
+    def combine(self, left, right):
+        merged = left + right
+        return torch.stack([left[..., 0], torch.rand_like(merged[..., 1])], -1)
+
+
+def test_check_duality_beside_a_channel_that_hides_others():
+    leaves = LEAVES[..., :2].clone()
+    leaves[..., 0] = 1e16
+    assert_caught(testing.check_duality(Huge(), leaves), "float64: largest relative distance")
+
+
+class OffByRows(Sum):
+    def combine(self, left, right):
+        return torch.maximum(left, right) + int(len(left) > 2)
+
+
+@pytest.mark.parametrize("size", [10**3, 10**15, 2**60])
+def test_checks_of_integers_of_any_size(size):
+    leaves = size + torch.randint(0, 99, (1, 40, 3))
+    assert_caught(testing.check_duality(OffByRows(), leaves), "float64: largest relative distance")
+    both = leaves.repeat(2, 1, 1)
+    assert_caught(testing.check_batch_independent(OffByRows(), both), "effect of being alone")
+
+
+class Overwriting(Sum):
+    def combine(self, left, right):
+        return torch.maximum(left, right, out=left)
+
+
+def test_check_duality_of_an_operator_that_writes_into_its_operands():
+    assert_caught(testing.check_duality(Overwriting(), LEAVES), "operands of combine left as they are")
+
+
 def test_check_duality_of_an_aggregator_when_push_swaps_operands(monkeypatch):
     class Swapped(_tree.Merge):
         def __call__(self, left, right):
@@ -416,6 +456,44 @@ class NotANumber(ToyPSM):
 
 def test_check_duality_of_nan():
     assert_caught(testing.check_duality(NotANumber(), TOKENS), DISTANCE, "float32: largest error")
+
+
+class Masked(ToyPSM):
+    """Predict none of some tokens, and stream other numbers for the rest."""
+
+    mask = -torch.inf
+
+    def forward(self, tokens):
+        return self._masked(super().forward(tokens.flip(1)))
+
+    def prefill(self, stream, tokens, logits="last"):
+        found, stream = super().prefill(stream, tokens, logits)
+        return self._masked(torch.randn_like(found)), stream
+
+    def step(self, stream, token):
+        found, stream = super().step(stream, token)
+        return self._masked(torch.randn_like(found)), stream
+
+    def _masked(self, logits):
+        return torch.cat([logits, torch.full_like(logits[..., :3], self.mask)], -1)
+
+
+@pytest.mark.parametrize("mask", [-torch.inf, -1e9, -1e30, torch.finfo(torch.float32).min])
+def test_checks_beside_masked_logits(mask):
+    model = Masked()
+    model.mask = mask
+    assert_caught(
+        testing.check_duality(model, TOKENS),
+        "float64: largest relative distance",
+        "float32: other predictions",
+    )
+    assert_caught(testing.check_causal(model, TOKENS), "effect of a later token")
+
+
+@pytest.mark.parametrize("places", [1, 2, 3])
+def test_check_causal_at_few_places(places):
+    testing.assert_causal(ToyPSM(), TOKENS, places=places)
+    assert_caught(testing.check_causal(FromTheEnd(), TOKENS, places=places), "effect of the length")
 
 
 @pytest.mark.parametrize("model", [Peeking, LateChunk])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from agreement import at
-from models.subjects import stir
+from models.subjects import refuses, stir
 from scannable.modules import MLP, GatedSum, MatrixProduct, Transformer, TransformerAggregator, TreeLSTM
 from scannable.scans import Aggregator
 from scannable.testing import assert_associative, assert_duality, assert_resume, check_associative
@@ -141,3 +141,11 @@ def test_nan_stays_in_its_row():
         assert merged[0].isnan().all()
         assert merged[1].isfinite().all()
         assert at(merged[:, None], 0).shape == left.shape
+
+
+def test_a_window_is_causal():
+    stack = Transformer(4, 2, 1, positions="rotary", window=2)
+    with refuses(ValueError, "A window of 2 slots is causal", "causal=True"):
+        TransformerAggregator(stack)
+    states = draw(2, 7, 3, 4)
+    assert_duality(stir(TransformerAggregator(stack, causal=True)), states)

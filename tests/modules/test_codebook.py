@@ -142,3 +142,8 @@ def test_a_temperature_must_be_positive():
     for temperature in (0, -1.0, float("nan")):
         with refuses(ValueError, "temperature must be positive", str(temperature)):
             book(normal(3, 4), temperature=temperature)
+
+
+def test_an_unknown_gradient_is_refused():
+    with refuses(ValueError, "('soft', 'stop'), got 'none'"):
+        book(normal(3, 4), gradient="none")

@@ -65,6 +65,26 @@ def test_what_is_no_id_is_refused():
             encoder(IDS.to(dtype))
 
 
+@pytest.mark.parametrize(("positions", "limit"), [("globl", 8), ("chunk", 0), ("global", 0)])
+def test_positions_that_cannot_be_are_refused(positions, limit):
+    with refuses(ValueError, "('none', 'chunk', 'global')", f"{positions!r} and limit={limit}", "change one"):
+        TokenEncoder(9, 4, positions=positions, limit=limit)
+
+
+def test_torch_func_goes_over_tokens():
+    encoder = TokenEncoder(10, 4, positions="global", limit=20)
+    rows = IDS[:, None]
+    assert torch.equal(torch.vmap(encoder)(rows)[:, 0], encoder(IDS))
+    weights = dict(encoder.named_parameters())
+
+    def total(weights, row):
+        return torch.func.functional_call(encoder, weights, (row,)).sum()
+
+    each = torch.vmap(torch.func.grad(total), (None, 0))(weights, rows)
+    for one, row in zip(each["tokens.weight"], rows, strict=True):
+        assert torch.equal(one, torch.func.grad(total)(weights, row)["tokens.weight"])
+
+
 def test_vectors_are_taken_as_they_are():
     vectors = torch.randn(2, 3, 4)
     assert VectorEncoder()(vectors) is vectors

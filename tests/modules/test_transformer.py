@@ -168,3 +168,16 @@ def test_positions_end_where_they_end():
 def test_shapes_that_cannot_be_are_refused(width, heads, layers, positions):
     with refuses(ValueError, "multiple of", f"width={width}, heads={heads}, layers={layers}", "change one"):
         Transformer(width, heads, layers, positions=positions)
+
+
+@pytest.mark.parametrize(
+    ("switches", "words"),
+    [
+        ({}, "slots=0"),
+        ({"positions": "rotery", "slots": 9}, "'rotery' and slots=9"),
+        ({"positions": "none", "window": 0}, "slot itself, got 0"),
+    ],
+)
+def test_switches_that_cannot_be_are_refused(switches, words):
+    with refuses(ValueError, words):
+        Transformer(8, 2, 1, **switches)

@@ -90,8 +90,11 @@ def test_a_leaf_of_another_form_is_refused():
 
 
 def test_a_state_without_a_batch_is_refused():
-    with pytest.raises(ValueError, match=r"Leaves must have shape \(B, N, \.\.\.\).*batch first"):
-        Counter.empty(Sum(), torch.tensor(1.0))
+    for state in (torch.tensor(1.0), (torch.zeros(2, 3), torch.zeros(3, 3))):
+        with pytest.raises(
+            ValueError, match=r"A state must have shape \(B, \.\.\.\) .*got .*; put batch first"
+        ):
+            Counter.empty(Sum(), state)
     with pytest.raises(ValueError, match=r"at least one sequence, got shape \(0, 1, 3\); skip empty batches"):
         Counter.empty(Sum(), torch.zeros(0, 3))
     with pytest.raises(TypeError, match=r"pytree of tensors, got one that holds \['int'\]; keep settings"):
@@ -119,13 +122,31 @@ def test_memory_format_and_gradients_pass_through_push():
     assert torch.equal(scan(Sum(), leaves, inclusive=True)[:, -1], counters[-1].prefix)
 
 
-def test_a_pushed_leaf_does_not_keep_its_sequence_alive():
+class Last:
+    def combine(self, left, right):
+        return right
+
+    def identity(self, like):
+        return torch.zeros_like(like)
+
+
+@pytest.mark.parametrize("aggregator", [Sum, Last])
+def test_a_pushed_leaf_does_not_keep_its_sequence_alive(aggregator):
     leaves = torch.randn(1, 1000, 4)
-    counter = Counter.empty(Sum(), leaves[:, 0])
-    for t in range(3):
+    counter = Counter.empty(aggregator(), leaves[:, 0])
+    for t in range(6):
         counter = counter.push(leaves[:, t])
-    kept = [x for x in (*counter.roots, *counter.folds) if x is not None]
-    assert max(x.untyped_storage().nbytes() for x in kept) == 16
+        kept = [x for x in (*counter.roots, *counter.folds) if x is not None]
+        assert max(x.untyped_storage().nbytes() for x in kept) == 16
+
+
+def test_a_leaf_that_is_written_to_later_changes_no_counter():
+    buffer = torch.zeros(1, 2)
+    counter = Counter.empty(Last(), buffer)
+    for value in (1, 2):
+        counter = counter.push(buffer.fill_(value))
+    buffer.fill_(99)
+    assert torch.equal(counter.prefix, torch.full((1, 2), 2.0))
 
 
 def test_what_cannot_merge_is_refused():

@@ -60,6 +60,11 @@ def test_gradients_do_not_cross_a_boundary():
     torch.testing.assert_close(packed, alone, rtol=1e-12, atol=1e-14)
 
 
+def test_offsets_may_be_a_range():
+    leaves = torch.arange(6.0)[None]
+    assert torch.equal(scan(Sum(), leaves, offsets=range(0, 7, 3)), scan(Sum(), leaves, offsets=[0, 3, 6]))
+
+
 @pytest.mark.parametrize("offsets", [[], [0], [1, 4], [0, 3], [0, 3, 2, 4], [0, 5], [0, -1, 4]], ids=str)
 def test_bad_offsets_are_refused(offsets):
     rule = r"offsets must rise from 0 to the number of leaves, 4, got \[.*\]; sequence i holds"

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from agreement import assert_equal, at
@@ -39,3 +40,9 @@ def test_associative_operator_gives_the_plain_left_fold():
     leaves = torch.randint(0, 100, (2, 40, 3)).double()
     for count in range(1, 41):
         assert torch.equal(reference.prefix_state(Sum(), leaves, count), leaves[:, :count].sum(1))
+
+
+@pytest.mark.parametrize("count", [-1, 4])
+def test_a_prefix_that_is_not_there_is_refused(count):
+    with pytest.raises(ValueError, match=f"A prefix of 3 leaves must hold 0 to 3 of them, got {count}"):
+        reference.prefix_state(Sum(), torch.zeros(1, 3), count)

@@ -285,3 +285,24 @@ def test_unknown_implementations_are_refused_with_the_list():
 def test_recompute_of_other_implementations_is_refused(implementation):
     with pytest.raises(ValueError, match=rf"needs implementation='parallel', got '{implementation}'; leave"):
         scan(Sum(), torch.zeros(1, 2), implementation=implementation, recompute=True)
+
+
+class Reordering:
+    """Return dicts whose keys come in another order."""
+
+    def combine(self, left, right):
+        return {"b": left["b"] + right["b"], "a": torch.maximum(left["a"], right["a"])}
+
+    def identity(self, like):
+        return {name: torch.zeros_like(like[name]) for name in ("b", "a")}
+
+
+def test_keys_of_a_dict_come_in_any_order():
+    leaves = {"a": torch.rand(2, 5), "b": torch.rand(2, 5)}
+    states = scan(Reordering(), leaves, inclusive=True)
+    assert torch.equal(states["a"], leaves["a"].cummax(1).values)
+    torch.testing.assert_close(states["b"], leaves["b"].cumsum(1))
+    counter = Counter.empty(Reordering(), at(leaves, 0)).push(at(leaves, 0)).push(at(leaves, 1))
+    assert torch.equal(counter.prefix["a"], states["a"][:, 1])
+    with pytest.raises(ValueError, match="must have the structure"):
+        counter.push({"a": leaves["a"][:, 0], "c": leaves["b"][:, 0]})

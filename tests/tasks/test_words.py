@@ -73,6 +73,19 @@ def test_a_million_tokens_take_seconds():
     assert batch.targets[0, -1] == state
 
 
+def test_numbers_of_no_element_are_refused():
+    task = WordProblem(WordProblemConfig(group="S3"))
+    for words in ([[0, -1]], [[6]]):
+        with pytest.raises(ValueError, match=r"Elements of S3 are 0\.\.5, got .*; is it another group's"):
+            task.products(torch.tensor(words))
+
+
+def test_products_of_one_letter_are_a_copy():
+    batch = WordProblem(WordProblemConfig()).batch(2, 1, generator())
+    assert torch.equal(batch.tokens, batch.targets)
+    assert batch.tokens.data_ptr() != batch.targets.data_ptr()
+
+
 @pytest.mark.parametrize(("size", "length"), [(0, 3), (3, 0), (-1, 3)])
 def test_an_empty_batch_is_refused(size, length):
     with pytest.raises(

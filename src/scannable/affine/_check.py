@@ -103,8 +103,8 @@ def check_decay(decay: Tensor, *, always: bool) -> None:
     """
     if torch.compiler.is_compiling() or (decay.device.type != "cpu" and not always) or not decay.numel():
         return
-    # Inside torch.func.vmap no value can be looked at.
-    if torch._C._functorch.is_batchedtensor(decay):
+    # Inside torch.func's transforms no value can be looked at.
+    if torch._C._functorch.peek_interpreter_stack() is not None:
         return
     above = decay.detach()[decay > 0]
     if above.numel():

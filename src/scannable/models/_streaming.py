@@ -14,7 +14,12 @@ from scannable.models._stream import Stream
 
 
 class Streaming(nn.Module):
-    """A model that reads a stream; one derives from it and writes ``prefill`` and ``_stream_like``."""
+    """A model that reads a stream; one derives from it and writes ``prefill`` and ``_stream_like``.
+
+    Parts of models are shared: a tied head holds the token embedding. ``torch.func.functional_call`` is safe with
+    ``tie_weights=False``, which is enough, since what is shared is one module; without it torch 2.13 leaves the given
+    weights behind in a module that it knows by two names.
+    """
 
     def prefill(
         self, stream: Stream, tokens: Tensor, logits: Literal["last", "all"] = "last"

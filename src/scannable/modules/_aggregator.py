@@ -30,6 +30,11 @@ class TransformerAggregator(nn.Module):
         self, stack: Transformer, *, causal: bool = False, learned_identity: int | None = None
     ) -> None:
         super().__init__()
+        if stack.window is not None and not causal:
+            raise ValueError(
+                f"A window of {stack.window} slots is causal, and this aggregator is not; give it a stack without a "
+                f"window, or causal=True."
+            )
         self.stack, self.causal = stack, causal
         self.empty = None
         if learned_identity is not None:

@@ -1,12 +1,14 @@
 """Finitely many states: each merged state is snapped to the nearest vector of a codebook."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from scannable.modules._codes import Codes
+
+Gradient = Literal["soft", "stop"]
 
 
 class Codebook(nn.Module):
@@ -31,10 +33,14 @@ class Codebook(nn.Module):
         aggregator: Any,
         codes: Codes,
         *,
-        gradient: Literal["soft", "stop"] = "soft",
+        gradient: Gradient = "soft",
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
+        if gradient not in get_args(Gradient):
+            raise ValueError(
+                f"gradient must be one of {get_args(Gradient)}, got {gradient!r}; choose one of these."
+            )
         if not temperature > 0:
             raise ValueError(f"A codebook's temperature must be positive, got {temperature}; raise it.")
         self.aggregator, self.codes = aggregator, codes

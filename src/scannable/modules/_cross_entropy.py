@@ -34,8 +34,8 @@ def linear_cross_entropy(
     Args:
         x: What the head reads.
         weight: The head's matrix.
-        targets: One of the ``V`` tokens for each row.
-        share: What each row counts, a constant; zero for a row without a target.
+        targets: One of the ``V`` tokens for each row, any of them where nothing counts.
+        share: What each row counts, a constant; zero for a row that counts nothing.
 
     Raises:
         ValueError: If there is not one target and one share for each row, or a gradient of the shares is asked for.

@@ -1,12 +1,14 @@
 """Encoders: what a chunk of tokens looks like as a leaf state."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from scannable.modules._codes import Codes
+
+Added = Literal["none", "chunk", "global"]
 
 
 class TokenEncoder(nn.Module):
@@ -32,12 +34,17 @@ class TokenEncoder(nn.Module):
         vocabulary: int,
         width: int,
         *,
-        positions: Literal["none", "chunk", "global"] = "none",
+        positions: Added = "none",
         limit: int = 0,
         norm: float | None = None,
         scaled: bool = False,
     ) -> None:
         super().__init__()
+        if positions not in get_args(Added) or (positions != "none" and limit < 1):
+            raise ValueError(
+                f"positions must be one of {get_args(Added)}, and need a limit of at least 1 unless they are 'none', "
+                f"got {positions!r} and limit={limit}; change one of them."
+            )
         self.scale = width**0.5 if scaled else None
         self.tokens = Codes(vocabulary, width, norm=norm)
         self.places = None if positions == "none" else Codes(limit, width)
@@ -95,5 +102,7 @@ def check_ids(tokens: Tensor, vocabulary: int) -> None:
 
 
 def _seen(values: Tensor) -> bool:
-    """Tell whether there are values, and to look at them costs nothing."""
-    return values.device.type == "cpu" and values.numel() > 0 and not torch.compiler.is_compiling()
+    """Tell whether there are values, and to look at them costs nothing; inside torch.func's transforms none can be."""
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    return values.device.type == "cpu" and values.numel() > 0

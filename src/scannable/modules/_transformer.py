@@ -1,6 +1,6 @@
 """GPT-2-style blocks in a stack that can read out part of its slots and go on from a cache."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -138,6 +138,15 @@ class Transformer(nn.Module):
         norm: bool = True,
     ) -> None:
         super().__init__()
+        if positions not in get_args(Positions) or (positions == "absolute" and slots < 1):
+            raise ValueError(
+                f"positions must be one of {get_args(Positions)}, and 'absolute' ones need at least one of `slots`, "
+                f"got {positions!r} and slots={slots}; change one of them."
+            )
+        if window is not None and window < 1:
+            raise ValueError(
+                f"A window must hold at least the slot itself, got {window}; raise it, or leave it out."
+            )
         multiple = 2 * heads if positions == "rotary" else heads
         if layers < 1 or heads < 1 or width % multiple:
             raise ValueError(

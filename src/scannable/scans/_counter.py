@@ -47,7 +47,12 @@ class Counter:
         """Start a counter for leaves like ``like``, a state of shape ``(B, ...)``."""
         check_aggregator(aggregator)
         tensors, structure = flatten(like)
-        check_leaves([x[:, None] if x.dim() else x for x in tensors])
+        if any(not x.dim() for x in tensors) or len({x.shape[0] for x in tensors}) > 1:
+            raise ValueError(
+                f"A state must have shape (B, ...) with one B for all its tensors, got "
+                f"{[tuple(x.shape) for x in tensors]}; put batch first."
+            )
+        check_leaves([x[:, None] for x in tensors])
         identity = unflatten(identity_of(aggregator, tensors, structure), structure)
         return cls(aggregator=aggregator, count=0, empty_prefix=identity, roots=(), folds=())
 
@@ -64,9 +69,8 @@ class Counter:
         """
         empty, structure = flatten(self.empty_prefix)
         tensors = check_alike("A leaf", leaf, empty, structure, "give the counter leaves of one form")
-        if not self.count & 1:
-            # The leaf itself becomes a root; a view would keep alive what it was cut from.
-            tensors = [x.clone() for x in tensors]
+        # The leaf may become a root, or a part of one; a view would keep alive what it was cut from.
+        tensors = [x.clone() for x in tensors]
         merge, carry, level = Merge(self.aggregator, structure), _sequence(tensors), 0
         while self.count >> level & 1:
             carry = merge(_sequence(flatten(self.roots[level])[0]), carry)

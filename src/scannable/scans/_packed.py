@@ -17,7 +17,7 @@ def check_offsets(offsets: Sequence[int] | Tensor, length: int) -> list[int]:
         ValueError: If they do not rise from 0 to ``length``.
     """
     bounds = offsets.tolist() if isinstance(offsets, Tensor) else offsets
-    if not isinstance(bounds, list | tuple) or not all(type(bound) is int for bound in bounds):
+    if not isinstance(bounds, list | tuple | range) or not all(type(bound) is int for bound in bounds):
         raise TypeError(f"offsets must be whole numbers in a row, got {offsets!r}; convert them to int.")
     lengths = [stop - start for start, stop in itertools.pairwise(bounds)]
     if not bounds or bounds[0] != 0 or bounds[-1] != length or any(n < 0 for n in lengths):

@@ -94,11 +94,22 @@ def check_alike(what: str, got: State, tensors: Tensors, structure: Any, cure: s
     """Take ``got`` apart if it has the form of the given state, or say how it differs."""
     found, found_structure = flatten(got)
     if found_structure is not structure and found_structure != structure:
+        found = _in_order(got, structure)
+    if found is None:
         raise ValueError(f"{what} must have the structure {structure}, got {found_structure}; {cure}.")
     for x, y in zip(found, tensors, strict=True):
         if x.shape != y.shape or x.dtype != y.dtype or x.device != y.device:
             raise ValueError(f"{what} must be {form(tensors)}, got {form(found)}; {cure}.")
     return found
+
+
+def _in_order(got: State, structure: Any) -> Tensors | None:
+    """Take a state apart whose dicts hold the same keys in another order, or return None."""
+    try:
+        found = structure.flatten_up_to(got)
+    except ValueError:
+        return None
+    return found if all(isinstance(x, Tensor) for x in found) else None
 
 
 class Merge:

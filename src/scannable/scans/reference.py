@@ -4,7 +4,7 @@ from typing import Any
 
 from scannable.scans._aggregator import Aggregator, State
 from scannable.scans._bracketing import perfect_trees
-from scannable.scans._tree import tree_map
+from scannable.scans._tree import flatten, tree_map
 
 
 def tree_root(aggregator: Aggregator, leaves: list[Any]) -> State:
@@ -25,7 +25,13 @@ def prefix_state(aggregator: Aggregator, leaves: State, count: int) -> State:
 
     Returns:
         The perfect trees of ``count``, folded from left to right, of shape ``(B, ...)``.
+
+    Raises:
+        ValueError: If there is no such prefix.
     """
+    most = flatten(leaves)[0][0].shape[1]
+    if not 0 <= count <= most:
+        raise ValueError(f"A prefix of {most} leaves must hold 0 to {most} of them, got {count}.")
     states = [tree_map(lambda x, t=t: x[:, t], leaves) for t in range(max(1, count))]
     if count == 0:
         return aggregator.identity(states[0])

@@ -82,8 +82,17 @@ class WordProblem:
 
         Groups are associative, so spans may be doubled: after the round of ``span``, place ``t`` holds the product
         of the last ``2 * span`` elements. That is exact, and ``log2 T`` rounds on any device.
+
+        Raises:
+            ValueError: If a number is of no element; values are only looked at on the CPU.
         """
-        table, products, span = self.group.table.flatten().to(tokens.device), tokens, 1
+        if tokens.device.type == "cpu" and not ((tokens >= 0) & (tokens < self.vocabulary)).all():
+            low, high = map(int, tokens.aminmax())
+            raise ValueError(
+                f"Elements of {self.group.name} are 0..{self.vocabulary - 1}, got {low} to {high}; "
+                f"is it another group's word?"
+            )
+        table, products, span = self.group.table.flatten().to(tokens.device), tokens.clone(), 1
         while span < tokens.shape[1]:
             merged = table[products[:, :-span] * self.vocabulary + products[:, span:]]
             products = torch.cat([products[:, :span], merged], 1)

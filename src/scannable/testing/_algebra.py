@@ -36,7 +36,7 @@ def check_identity(aggregator: Aggregator, like: State) -> Report:
         empty = aggregator.identity(like)
         findings = [_compare_forms(empty, like)]
         if findings[0].passed:
-            other = tree_map(lambda x: ~x if x.dtype == torch.bool else 1 - x, like)
+            other = tree_map(lambda x: ~x if x.dtype == torch.bool else x + 1, like)
             row = tree_map(lambda x: x[:1], like)
             leaf = tree_map(lambda x: x[:, None], like)
             prefix = tree_map(lambda x: x[:, 0], scan(aggregator, leaf))

@@ -1,6 +1,5 @@
 """What the two forms cost, counted: merges, batched calls, floating point operations, stored states."""
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -190,8 +189,7 @@ def _count_aggregator(aggregator: Aggregator, leaves: State, lengths: list[int])
 def _count_model(model: Any, tokens: Tensor, lengths: list[int], *, streamed: bool) -> Measured:
     batch, chunk, counting = tokens.shape[0], getattr(model, "chunk", None), None
     if chunk and isinstance(getattr(model, "aggregator", None), Aggregator):
-        counting = CountingAggregator(copy.copy(model.aggregator))
-        model.aggregator.combine = counting.combine
+        counting = model.aggregator = CountingAggregator(model.aggregator)
     table: list[dict[str, Any]] = []
     for n in lengths:
         with FlopCounterMode(display=False) as flops:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scannable.scans import State
-from scannable.scans._tree import flatten, unflatten
+from scannable.scans._tree import flatten, tree_map, unflatten
 from scannable.testing._forms import Form, Forms, aggregator_forms, at, model_forms, shared
 from scannable.testing._report import Finding, Report, Value, asserting, worst
 from scannable.testing._rounding import RATIO, rounding
@@ -18,10 +18,12 @@ from scannable.testing._subject import (
     check_tokens,
     describe,
     explaining_dtypes,
-    finite,
     is_aggregator,
+    largest,
+    own,
     relative,
     replica,
+    same,
 )
 
 EXACT = 1e-12
@@ -64,8 +66,9 @@ def check_duality(
     are not ids, nothing is predicted.
 
     ``combine`` must not write into its operands: the forms share them, and each would then read what
-    another has left. And an operator that amplifies rounding, such as one that divides by small
-    differences, can fail in float32 though all forms agree in float64: they round in different places.
+    another has left. So that is a law of its own, tried with neighbouring leaves. And an operator that amplifies
+    rounding, such as one that divides by small differences, can fail in float32 though all forms agree in
+    float64: they round in different places.
 
     Args:
         subject: An aggregator or a model.
@@ -77,11 +80,11 @@ def check_duality(
 
     Raises:
         TypeError: If the subject is neither an aggregator nor a model, or the tokens are no numbers.
-        ValueError: If the inputs are empty or have too few dimensions.
+        ValueError: If the inputs are empty or have too few dimensions, or gradients are asked for where none are.
     """
     forms: Forms = aggregator_forms if is_aggregator(subject) else model_forms
     tensors = check_states(inputs) if forms is aggregator_forms else [check_tokens(inputs)]
-    floating = forms is model_forms or any(map(_differentiable, tensors))
+    floating = forms is model_forms or any(_differentiable(x) and x.numel() for x in tensors)
     predicting = forms is model_forms and not tensors[0].is_floating_point()
     double = replica(subject, torch.float64)
     with torch.no_grad(), explaining_dtypes(subject):
@@ -98,7 +101,11 @@ def check_duality(
             row |= errors.get(name, {})
             if predicting:
                 row["predictions"] = _other_predictions(single[name], exact["parallel"])
-    findings = _verdict(table)
+        findings = _verdict(table)
+        if forms is aggregator_forms:
+            findings.append(
+                Finding.holds("operands of combine left as they are", _left_alone(double, inputs))
+            )
     if gradients:
         distance = _gradient_distance(double, cast(inputs, torch.float64), forms, seed)
         findings.append(Finding.at_most("float64: largest relative distance of gradients", distance, EXACT))
@@ -121,7 +128,7 @@ def _other_predictions(form: Form, truth: Form) -> int:
     places = shared(form, truth)
     (logits,), (true,) = at(form, places), at(truth, places)
     best = true.topk(min(2, true.shape[-1]), dim=-1).values
-    clear = best[..., 0] - best[..., -1] > TIE * finite(truth[1][0]).abs().max()
+    clear = best[..., 0] - best[..., -1] > TIE * largest(truth[1][0])
     return int((clear & (logits.argmax(-1) != true.argmax(-1))).sum())
 
 
@@ -143,6 +150,19 @@ def _verdict(table: list[dict[str, Value]]) -> list[Finding]:
     return findings
 
 
+def _left_alone(aggregator: Any, leaves: State) -> bool:
+    """Merge each leaf with the one after it, the last with the first, and look at the operands afterwards."""
+    leaves = cast(leaves, torch.float64)
+    left, right = (tree_map(lambda x: x.flatten(0, 1), y) for y in (leaves, tree_map(_next, leaves)))
+    operands = own((left, right))
+    aggregator.combine(left, right)
+    return same((left, right), operands)
+
+
+def _next(x: Tensor) -> Tensor:
+    return x.roll(-1, 1)
+
+
 def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> float:
     """Measure how far the gradients of any form are from the parallel form's, over all inputs to the loss."""
     tensors, structure = flatten(inputs)
@@ -150,6 +170,11 @@ def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> 
     sources = [x for x in tensors if x.requires_grad]
     if isinstance(subject, nn.Module):
         sources += [x for x in subject.parameters() if x.requires_grad]
+    if not sources:
+        raise ValueError(
+            "Gradients need parameters or leaves that have them, got none; call requires_grad_() on the subject, "
+            "give it leaves of floating-point numbers, or leave gradients=False."
+        )
     found = dict(forms(subject, unflatten(tensors, structure), seed))
     truth = found["parallel"]
     generator = torch.Generator().manual_seed(seed)
@@ -158,6 +183,8 @@ def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> 
     distances = []
     for form in found.values():
         places = shared(form, truth)
+        if not places:
+            continue
         gradients = []
         for outputs in (at(form, places), at(truth, places)):
             pairs = zip(outputs, at(weights, places), strict=True)

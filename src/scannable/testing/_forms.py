@@ -61,8 +61,8 @@ def aggregator_forms(aggregator: Any, leaves: State, seed: int) -> Iterator[tupl
     counts = spread(length + 1, 65)
     yield "definition", _states(counts, (reference.prefix_state(aggregator, leaves, n) for n in counts))
     every = list(range(length + 1))
-    yield "parallel", (every[:-1], flatten(scan(aggregator, leaves))[0])
-    yield "parallel, inclusive", (every[1:], flatten(scan(aggregator, leaves, inclusive=True))[0])
+    yield "parallel", (every[1:], flatten(scan(aggregator, leaves, inclusive=True))[0])
+    yield "parallel, exclusive", (every[:-1], flatten(scan(aggregator, leaves))[0])
     counter = Counter.empty(aggregator, tree_map(lambda x: x[:, 0], leaves))
     counters = [counter]
     for t in range(length):

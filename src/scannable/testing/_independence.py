@@ -1,6 +1,7 @@
 """What an output may not depend on: later tokens, how many there will be, and the other rows of a batch."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float, Shaped
@@ -73,11 +74,11 @@ def check_batch_independent(subject: Subject, inputs: State) -> Report:
 
     Args:
         subject: An aggregator or a model; a copy of it in float64 is used.
-        inputs: Its leaves, ``(B, N, ...)``, or its tokens, ``(B, T, *token)``, with ``B >= 2``.
+        inputs: Its leaves, ``(B, N, ...)`` with ``N >= 2``, or its tokens, ``(B, T, *token)``; ``B >= 2``.
     """
     if is_aggregator(subject):
-        check_states(inputs, batch=2)
-        forms: dict[str, Callable[..., State]] = {"scan": scan}
+        check_states(inputs, batch=2, length=2)
+        forms: dict[str, Callable[..., State]] = {"scan": partial(scan, inclusive=True)}
     else:
         check_tokens(inputs, batch=2)
         forms = {"parallel": _call, "streaming": _stream}

@@ -11,7 +11,7 @@ from scannable.scans import State
 from scannable.scans._tree import tree_map
 from scannable.testing._forms import Form, Forms, at, shared
 from scannable.testing._report import Value, worst
-from scannable.testing._subject import TINY, apart, cast, finite, replica
+from scannable.testing._subject import apart, cast, largest, replica
 
 RATIO = 1.5
 """Streaming's error over the parallel form's, both against float64."""
@@ -68,12 +68,13 @@ def rounding(
 
 def _errors(single: dict[str, Form], truth: Form) -> Errors:
     """Compare every form with float64, where they have places in common."""
-    scales = [finite(x).abs().max().clamp_min(TINY) for x in truth[1]]
+    scales = [largest(x) for x in truth[1]]
     found: Errors = {}
     for name, form in single.items():
         if places := shared(form, truth):
             rows = zip(*(at(x, places) for x in (form, single["parallel"], truth)), scales, strict=True)
-            found[name] = [(apart(x, z).abs() / scale, apart(y, z).abs() / scale) for x, y, z, scale in rows]
+            errors = [(apart(x, z).abs() / scale, apart(y, z).abs() / scale) for x, y, z, scale in rows]
+            found[name] = [pair for pair in errors if pair[0].numel()]
     return found
 
 

@@ -54,6 +54,8 @@ def is_aggregator(subject: object) -> bool:
     Raises:
         TypeError: If it is neither.
     """
+    if isinstance(subject, type):
+        raise TypeError(f"A checker needs an object, got the class {subject.__name__}; call it first.")
     if isinstance(subject, Aggregator):
         return True
     if isinstance(subject, SequenceModel):
@@ -192,6 +194,25 @@ def finite(x: Tensor) -> Tensor:
     return x.where(x.isfinite(), 0)
 
 
+def units(x: Tensor) -> Tensor:
+    """Return the values that others are measured in: without infinities, and without what a mask put there.
+
+    A channel with one value in all rows and places says nothing about the scale of the others, unless all are so:
+    logits of -1e30, which no prediction is to choose, would hide any error in those that are computed.
+    """
+    x = finite(x)
+    if x.dim() < 3 or not x.numel():
+        return x
+    rows = x.flatten(0, -2)
+    varied = (rows != rows[0]).any(0)
+    return rows[:, varied] if varied.any() else rows
+
+
+def largest(x: Tensor) -> Tensor:
+    """Return the largest of the values that others are measured in."""
+    return units(x).abs().max().clamp_min(TINY) if x.numel() else wide(x.new_ones(()))
+
+
 def apart(x: Tensor, y: Tensor) -> Tensor:
     """Subtract in double precision; equal infinities are not apart, and neither are two NaNs."""
     x, y = wide(x), wide(y)
@@ -199,8 +220,13 @@ def apart(x: Tensor, y: Tensor) -> Tensor:
 
 
 def relative(got: Tensor, expected: Tensor) -> float:
-    """Measure the distance in units of what was expected, both by norm; infinities have no part in the units."""
-    return float(apart(got, expected).norm() / finite(expected).norm().clamp_min(TINY))
+    """Measure the distance in units of what was expected, both by norm.
+
+    Integers are equal or not: theirs is the share of those that are not.
+    """
+    if not (expected.is_floating_point() or expected.is_complex()):
+        return float((got != expected).double().mean()) if expected.numel() else 0.0
+    return float(apart(got, expected).norm() / units(expected).norm().clamp_min(TINY))
 
 
 def furthest(got: State, expected: State) -> float:
@@ -218,12 +244,20 @@ def same(got: State, expected: State) -> bool:
 
 
 def spread(length: int, most: int, chunk: int | None = None) -> list[int]:
-    """Choose at most ``most`` places of ``length`` evenly, and the two at the first chunk's end."""
+    """Choose at most ``most`` places of ``length`` evenly (one: the last), and both sides of some chunks' ends.
+
+    Raises:
+        ValueError: If no place is to be chosen.
+    """
+    if most < 1:
+        raise ValueError(
+            f"places must be at least 1, got {most}; a law is checked at some place, or not at all."
+        )
     if length <= most:
         return list(range(length))
-    chosen = {round(i * (length - 1) / (most - 1)) for i in range(most)}
+    chosen = {round(i * (length - 1) / (most - 1)) for i in range(most)} if most > 1 else {length - 1}
     if chunk:
         starts = range(chunk, length, chunk)
-        for place in spread(len(starts), most // 2):
+        for place in spread(len(starts), max(1, most // 2)):
             chosen |= {starts[place] - 1, starts[place]}
     return sorted(chosen)

@@ -17,7 +17,7 @@ from torch import Tensor
 from scannable.cli._target import open_text
 from scannable.cli._terminal import DIM, Terminal, duration, size
 from scannable.data import Tokenizer, tokenizer
-from scannable.models._generate import Sampler, repays, sampler
+from scannable.models._generate import Sampler, graphs_for, sampler
 from scannable.training._config import Precision
 from scannable.training._device import available, named
 
@@ -78,7 +78,7 @@ def run(options: Options, terminal: Terminal) -> bool:
     seed = generator.seed() if options.seed is None else options.seed
     drawing = {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p}
     draw = sampler(**drawing, generator=generator.manual_seed(seed))
-    writer = _Writer(model, prompt, draw, graphs=repays(options.tokens or None, device))
+    writer = _Writer(model, prompt, draw, graphs=graphs_for(options.tokens or None))
     decoder, stopped = vocabulary.decoder(), "error"
     if not terminal.json:
         _show(text, terminal, style=DIM)
@@ -102,7 +102,7 @@ def run(options: Options, terminal: Terminal) -> bool:
 class _Writer:
     """Writes one token after another, and counts and times them."""
 
-    def __init__(self, model: Any, prompt: Int[Tensor, "1 T"], draw: Sampler, *, graphs: bool) -> None:
+    def __init__(self, model: Any, prompt: Int[Tensor, "1 T"], draw: Sampler, *, graphs: bool | None) -> None:
         self._prompt, self._written, self._read = prompt.shape[1], 0, prompt.shape[1]
         with torch.no_grad():
             # What torch imports at the first call, for more than a second, is not the prompt's.
@@ -111,7 +111,7 @@ class _Writer:
             logits, stream = model.prefill(model.start(), prompt)
         self._logits = self._finite(logits)
         self._prompt_seconds = time.perf_counter() - begun
-        self._reader, self._draw = model.stepper(stream, graphs=None if graphs else False), draw
+        self._reader, self._draw = model.stepper(stream, graphs=graphs), draw
         self._token: Tensor | None = None
         self._begun = time.perf_counter()
 

@@ -83,9 +83,9 @@ def sampler(
     return lambda logits: _draw(logits.float(), temperature, top_k, top_p, generator)
 
 
-def repays(tokens: int | None, device: torch.device) -> bool:
-    """Say whether so many tokens, or tokens without end, are worth the capture of graphs."""
-    return device.type == "cuda" and (tokens is None or tokens >= REPAY)
+def graphs_for(tokens: int | None) -> bool | None:
+    """Say what graphs a stepper captures for so many tokens, or tokens without end: none if they do not repay."""
+    return None if tokens is None or tokens >= REPAY else False
 
 
 def _go_on(model: Any, prompt: Tensor, tokens: int | None, draw: Sampler) -> Iterator[Tensor]:
@@ -96,7 +96,7 @@ def _go_on(model: Any, prompt: Tensor, tokens: int | None, draw: Sampler) -> Ite
         token = draw(logits)
         yield token
         if left or tokens is None:
-            reader = reader or stepper(model, stream, graphs=None if repays(tokens, prompt.device) else False)
+            reader = reader or stepper(model, stream, graphs=graphs_for(tokens))
             logits = reader.step(token)
 
 

@@ -56,7 +56,8 @@ def check_duality(
     scanned, inclusive and exclusive, pushed to a counter, and extended from several splits; there the
     definition, ``scans.reference``, is what the others are compared with.
 
-    In float64 every form must agree by norm to 1e-12. In float32 each is compared with the float64
+    In float64 every form must agree by norm to 1e-12, integers exactly; what has one value throughout, such as
+    masked logits, has no part in what errors are compared with. In float32 each is compared with the float64
     result of the parallel form: the root mean square error of streaming may be at most 1.5 times that of
     the parallel form, and no error larger than 1e-4 of the largest value. A parallel error under 1e-7 of the
     largest value counts as 1e-7, since below one unit in the last place the ratio is noise over

@@ -76,8 +76,19 @@ def test_the_validation_part_of_the_runs_own_data_is_read_if_none_is_given(psm, 
 def test_figures_of_chunks_are_dashes_for_a_model_without_them(text, capsys):
     decoder = saved(text, DecoderConfig(width=16, heads=2, layers=1, positions="rotary"))
     assert evaluate(decoder, "--data", text) == 0
-    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("blocked ")]
-    assert row.split()[-3:] == ["-", "-", "-"]
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("authors' subset", "merges", "read merged"):
+        (row,) = [line for line in lines if line.startswith(name)]
+        assert row.split()[-1] == "-"
+
+
+def test_a_table_of_all_readings_and_forms_fits_a_terminal(psm, text, capsys):
+    assert evaluate(psm, "--data", text, "--reading", "both", "--form", "both") == 0
+    printed = capsys.readouterr().out
+    (heading,) = [line for line in printed.splitlines() if line.startswith("reading ")]
+    assert heading.split() == ["reading", "blocked", "blocked", "carried", "carried"]
+    lines = printed[printed.index(heading) : printed.index("the two forms")].splitlines()[:-1]
+    assert max(len(line.rstrip()) for line in lines) < 80
 
 
 def refused(capsys, code, *arguments):

@@ -1,7 +1,12 @@
 """What a person or a program meets at the command line: help, errors in words, exit codes, JSON and nothing else."""
 
+import contextlib
 import json
+import os
+import pty
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -48,6 +53,10 @@ def test_examples_are_understood(name):
         (["train", "words", "--steps", "0"], "steps, tokens, parts and log_every must be at least 1"),
         (["train", "words", "--task.group", "X9"], "got 'X9'"),
         (["intro", "--tokens", "0"], "tokens must be at least 1"),
+        (["demo", "--between", "inf"], "between must be finite"),
+        (["reproduce", "s5", "--steps", "10"], "steps must be at least 50, the steps of the warm-up, got 10"),
+        (["reproduce", "s5", "--tokens", "0"], "tokens, piece and sequences must be at least 1"),
+        (["train", "text", "--model.norm", "inf"], "norm must be finite and above zero, got inf"),
     ],
 )
 def test_what_is_not_understood_gives_2_and_one_sentence(arguments, words, capsys):
@@ -56,6 +65,26 @@ def test_what_is_not_understood_gives_2_and_one_sentence(arguments, words, capsy
     assert words in captured.err
     assert "Traceback" not in captured.err
     assert not captured.out
+
+
+@pytest.mark.parametrize("arguments", [["generate", "--help"], ["train", "text", "--steps", "x"]])
+def test_without_colours_nothing_is_coloured(arguments):
+    run = [sys.executable, "-m", "scannable", *arguments]
+    wants = os.environ | {"TERM": "xterm", "NO_COLOR": "1"}
+    printed = b"".join(_at_a_terminal(run, wants))
+    assert b"\x1b[" not in printed.replace(b"\x1b[1m", b"").replace(b"\x1b[2m", b"").replace(b"\x1b[0m", b"")
+    assert b"\x1b[3" in b"".join(_at_a_terminal(run, {k: v for k, v in wants.items() if k != "NO_COLOR"}))
+
+
+def _at_a_terminal(run, environment):
+    """Yield what a program writes to a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(run, stdout=theirs, stderr=theirs, env=environment):
+        os.close(theirs)
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 65536):
+                yield piece
+    os.close(ours)
 
 
 def test_an_option_that_does_not_exist_gives_2(capsys):

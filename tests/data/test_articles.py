@@ -31,6 +31,12 @@ def test_white_space_before_the_first_article_is_a_part_of_it(name, blank):
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
+def test_lines_may_end_as_on_windows(name):
+    articles = [one.replace("\n", "\r\n") for one in wikitext("First", "2 + 2 = 4", "É , ( 中 ) ' s")]
+    assert found(name, "".join(articles)) == articles
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
 @pytest.mark.parametrize("end", ["", " \n", " \n \n"])
 def test_a_title_begins_an_article_with_the_blank_row_before_it(name, end):
     articles = wikitext("First", "2 + 2 = 4", "É , ( 中 ) ' s")

@@ -62,7 +62,11 @@ def test_nothing_is_timed_when_forms_differ(monkeypatch):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"repeats": 0}, "at least 1, got 0, 1"), ({"shape": (1, 0, 1, 1, 1)}, r"\(1, 0, 1, 1, 1\)")],
+    [
+        ({"repeats": 0}, "at least 1, got 0, 1"),
+        ({"shape": (1, 0, 1, 1, 1)}, r"\(1, 0, 1, 1, 1\)"),
+        ({"sample_seconds": float("nan")}, "finite and at least 0, got nan"),
+    ],
 )
 def test_nonsense_is_refused(change, words):
     with pytest.raises(ValueError, match=words):

@@ -67,6 +67,7 @@ def test_peak_memory_counts_what_is_held_at_once():
         ({"block": 0}, "at least 1, got 1, 1, 1 and 0"),
         ({"length": 1}, "length must be at least 2"),
         ({"shapes": ((0, 1, 1),)}, "every .* positive"),
+        ({"sample_seconds": float("inf")}, "sample_seconds must be finite and at least 0, got inf"),
         ({"heads": 3}, "multiple of heads, got width=8 and heads=3"),
     ],
 )

@@ -123,3 +123,8 @@ def test_a_psm_that_is_wrong_too_often_fails_and_says_so(done, capsys):
 def test_measurements_of_nothing_are_refused():
     with pytest.raises(ValueError, match="must be at least 1, got multiples"):
         MeasureConfig(multiples=())
+    for change in ({"between": (float("inf"),)}, {"between": (-2.0,)}, {"allowed": float("nan")}):
+        with pytest.raises(
+            ValueError, match="between must be finite and above zero, and allowed finite, got"
+        ):
+            MeasureConfig(**change)

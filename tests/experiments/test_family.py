@@ -32,3 +32,9 @@ def test_counts_are_kept_with_their_exponents_and_json_can_hold_them(monkeypatch
 def test_lengths_that_do_not_grow_are_refused(lengths):
     with pytest.raises(ValueError, match="lengths must be two or more that grow"):
         FamilyConfig(lengths=lengths)
+
+
+@pytest.mark.parametrize("change", [{"chunk": 0}, {"heads": 5}, {"width": 0}])
+def test_sizes_that_no_model_has_are_refused(change):
+    with pytest.raises(ValueError, match=r"width a multiple of 2 \* heads, got width="):
+        FamilyConfig(**change)

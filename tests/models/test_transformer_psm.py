@@ -154,7 +154,7 @@ def test_a_width_that_heads_do_not_divide_is_refused():
         TransformerPSM(TransformerPSMConfig(width=10), 11)
     with refuses(ValueError, "multiple of 8", "rotary", "width=12"):
         TransformerPSM(TransformerPSMConfig(width=12, positions="rotary"), 11)
-    with refuses(ValueError, "temperature must be above zero"):
+    with refuses(ValueError, "temperature must be finite and above zero"):
         TransformerPSM(TransformerPSMConfig(codebook="own", temperature=0.0), 11)
 
 
@@ -216,8 +216,9 @@ def test_numbers_and_switches_of_another_type_are_refused(wrong):
 
 
 def test_numbers_that_make_no_sense_are_refused():
-    with refuses(ValueError, "logit_scale must be above zero"):
-        TransformerPSMConfig(logit_scale=0.0)
+    for value in (0.0, float("inf"), float("nan")):
+        with refuses(ValueError, f"logit_scale must be finite and above zero, got {value}"):
+            TransformerPSMConfig(logit_scale=value)
     with refuses(ValueError, "at least one code, got 0"):
         TransformerPSM(TransformerPSMConfig(), 0)
     with refuses(ValueError, "A tied codebook holds token vectors as they are, got scaled=True"):

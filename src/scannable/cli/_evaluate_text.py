@@ -1,6 +1,7 @@
 """``scannable evaluate text``: how well a run predicts a text, in each reading and form."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
@@ -27,7 +28,7 @@ _DEFAULTS: dict[str, Any] = {
 class Options:
     """Score every token of a text but the first, each by the output after the token before it.
 
-    Two columns are for models with chunks: "authors' subset" is the perplexity over the tokens that the authors of the
+    Two rows are for models with chunks: "authors' subset" is the perplexity over the tokens that the authors of the
     Transformer-PSM score, all but the first of each chunk or window, so compare it only with itself; "read merged" is
     the share of tokens whose output read a state that a merge has gone into, those from the third chunk on.
     """
@@ -134,32 +135,24 @@ def _differences(scores: list[Scores]) -> dict[str, float]:
 def _say(
     options: Options, text: Text, scores: list[Scores], differences: dict[str, float], terminal: Terminal
 ) -> None:
-    drawn = table(
-        "reading",
-        "form",
-        "perplexity",
-        "95 % interval",
-        "bits/byte",
-        "word perplexity",
-        "authors' subset",
-        "merges",
-        "read merged",
-    )
-    for one in scores:
-        drawn.add_row(
-            one.reading,
-            one.form,
-            _short(one.perplexity),
-            "-" if one.interval is None else " to ".join(map(_short, one.interval)),
-            _short(one.bits_per_byte),
-            _short(one.word_perplexity),
-            _short(one.authors_subset_perplexity),
-            "-" if one.merges is None else f"{one.merges:,}",
-            percent(one.merged_share),
-        )
+    measures: dict[str, Callable[[Scores], str]] = {
+        "form": lambda one: one.form,
+        "perplexity": lambda one: _short(one.perplexity),
+        "95 % interval": lambda one: "-" if one.interval is None else " to ".join(map(_short, one.interval)),
+        "bits/byte": lambda one: _short(one.bits_per_byte),
+        "word perplexity": lambda one: _short(one.word_perplexity),
+        "authors' subset": lambda one: _short(one.authors_subset_perplexity),
+        "merges": lambda one: "-" if one.merges is None else f"{one.merges:,}",
+        "read merged": lambda one: percent(one.merged_share),
+    }
+    # A reading and a form a column: four at most, and so many fit.
+    drawn = table("reading", *(one.reading for one in scores))
+    for name, measure in measures.items():
+        drawn.add_row(name, *map(measure, scores))
+    read = "token" if scores[0].tokens == 1 else "tokens"
     articles = "article" if len(text.starts) == 1 else "articles"
     terminal.say(
-        f"{bold(options.run)}, {scores[0].tokens:,} tokens ({text.tokenizer}) of {len(text.starts):,} {articles}, "
+        f"{bold(options.run)}, {scores[0].tokens:,} {read} ({text.tokenizer}) of {len(text.starts):,} {articles}, "
         f"{options.precision}"
     )
     terminal.say(drawn)

@@ -5,7 +5,8 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def _run(name: str, rest: list[str]) -> int:
         return FAILED
     except OSError as error:
         return _failed(error, _told(error))
-    except (ValueError, TypeError, FloatingPointError, ImportError) as error:
+    except (ValueError, TypeError, ArithmeticError, ImportError) as error:
         return _failed(error, str(error))
 
 
@@ -86,7 +87,10 @@ def _parse(name: str, module: Any, rest: list[str]) -> Any:
 
     parse: Callable[..., Any] = getattr(module, "parse", tyro.cli)
     try:
-        return parse(module.Options, prog=f"scannable {name}", args=rest, config=(tyro.conf.DisallowNone,))
+        with _in_colour_or_not():
+            return parse(
+                module.Options, prog=f"scannable {name}", args=rest, config=(tyro.conf.DisallowNone,)
+            )
     except SystemExit as stop:
         if stop.code in (None, 0):
             _examples(name)
@@ -95,6 +99,19 @@ def _parse(name: str, module: Any, rest: list[str]) -> Any:
     except (ValueError, TypeError) as error:
         complain(str(error))
         return MISUSED
+
+
+@contextmanager
+def _in_colour_or_not() -> Iterator[None]:
+    """Let tyro write without colours where NO_COLOR asks for that; it looks at TERM alone."""
+    term = os.environ.get("TERM")
+    if os.environ.get("NO_COLOR") and term is not None:
+        os.environ["TERM"] = "dumb"
+    try:
+        yield
+    finally:
+        if term is not None:
+            os.environ["TERM"] = term
 
 
 def _told(error: OSError) -> str:

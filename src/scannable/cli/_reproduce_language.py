@@ -38,19 +38,21 @@ class Options:
     """With --collect: where to write a page of the whole table."""
     config: Annotated[LanguageConfig, tyro.conf.arg(name="")] = field(default_factory=LanguageConfig)
 
-
-def run(options: Options, terminal: Terminal) -> bool:
-    """Train, measure and print; or print what was measured."""
-    if options.collect is not None:
-        if not options.collect:
+    def __post_init__(self) -> None:
+        if self.collect == ():
             raise ValueError(
                 "--collect puts files together, got none; name them, or leave --collect out to train."
             )
+        if self.out and self.collect is None:
+            raise ValueError(
+                f"--out is where --collect writes its page, got --out {self.out} alone; leave it out, or give files."
+            )
+
+
+def run(options: Options, terminal: Terminal) -> bool:
+    """Train, measure and print; or print what was measured."""
+    if options.collect:
         return _collect(options.collect, options.out, terminal)
-    if options.out:
-        raise ValueError(
-            f"--out is where --collect writes its page, got --out {options.out} alone; leave it out, or give the files."
-        )
     terminal.say(f"Training in {bold(options.folder)}; Ctrl-C stops, the same command goes on.")
     bar = terminal.progress(
         BarColumn(bar_width=30),

@@ -15,20 +15,22 @@ from scannable.data._tokenizer import Tokenizer
 
 BLANK = 4096
 """White space before the first article is looked for among so many tokens."""
-_TITLE = re.compile(r" \n = (?!= )[^\n]+(?<! =) = \n \n")
+LINE_ENDS = "\n", "\r\n"
+_TITLE = re.compile(r" \r?\n = (?!= )[^\r\n]+(?<! =) = \r?\n \r?\n")
 
 
 def article_starts(ids: UInt16[np.ndarray, " T"], tokenizer: Tokenizer) -> Int64[np.ndarray, " articles"]:
     """Return the places where articles begin; the first is 0, and white space before its title is a part of it."""
-    found = [np.zeros(1, np.int64), _titles(ids, tokenizer), _separators(ids, tokenizer)]
+    found = [np.zeros(1, np.int64), _separators(ids, tokenizer)]
+    found += [_titles(ids, f" {end}", tokenizer) for end in LINE_ENDS]
     starts = np.unique(np.concatenate(found))
     if len(starts) > 1 and starts[1] <= BLANK and not tokenizer.decode(ids[: starts[1]]).strip():
         starts = np.delete(starts, 1)
     return starts
 
 
-def _titles(ids: UInt16[np.ndarray, " T"], tokenizer: Tokenizer) -> Int64[np.ndarray, " found"]:
-    blank, equals = tokenizer.encode(" \n"), tokenizer.encode(" =")
+def _titles(ids: UInt16[np.ndarray, " T"], row: str, tokenizer: Tokenizer) -> Int64[np.ndarray, " found"]:
+    blank, equals = tokenizer.encode(row), tokenizer.encode(" =")
     newline, title = blank[-1], len(blank) + len(equals)
     found = _places(ids, np.concatenate([blank, equals]))
     found = found[(found == 0) | (ids[found - 1] == newline)]

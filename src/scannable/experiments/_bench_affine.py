@@ -16,7 +16,7 @@ from torch._higher_order_ops import associative_scan
 from scannable.affine import Carry, lift, recurrence
 from scannable.affine._selective import selective
 from scannable.experiments._measure import environment
-from scannable.experiments._timing import in_turn, peak_bytes, threads
+from scannable.experiments._timing import check_sample, in_turn, peak_bytes, threads
 
 Run = Callable[[], list[Tensor]]
 Progress = Callable[[str], None]
@@ -48,6 +48,7 @@ class BenchAffineConfig:
     mamba: tuple[int, int, int, int] = (1, 4096, 512, 16)
 
     def __post_init__(self) -> None:
+        check_sample(self.sample_seconds)
         if min(self.repeats, self.threads, *self.shape, *self.mamba) < 1:
             raise ValueError(
                 f"repeats, threads and every size must be at least 1, got {self.repeats}, {self.threads}, "

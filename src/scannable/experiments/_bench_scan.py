@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._higher_order_ops import associative_scan
 
 from scannable.experiments._measure import environment
-from scannable.experiments._timing import in_turn, peak_bytes, threads
+from scannable.experiments._timing import check_sample, in_turn, peak_bytes, threads
 from scannable.modules import Transformer, TransformerAggregator
 from scannable.scans import merges, scan
 
@@ -65,6 +65,7 @@ class BenchScanConfig:
     block: int = 256
 
     def __post_init__(self) -> None:
+        check_sample(self.sample_seconds)
         if min(self.repeats, self.overhead_repeats, self.threads, self.block) < 1:
             raise ValueError(
                 f"repeats, overhead_repeats, threads and block must be at least 1, got {self.repeats}, "

@@ -42,6 +42,11 @@ class FamilyConfig:
     def __post_init__(self) -> None:
         if len(self.lengths) < 2 or sorted(set(self.lengths)) != list(self.lengths) or self.lengths[0] < 1:
             raise ValueError(f"lengths must be two or more that grow, from 1 on, got {self.lengths}.")
+        if min(self.width, self.heads, self.chunk) < 1 or self.width % (2 * self.heads):
+            raise ValueError(
+                f"width, heads and chunk must be at least 1 and width a multiple of 2 * heads, got width={self.width}, "
+                f"heads={self.heads} and chunk={self.chunk}; change one of them."
+            )
 
 
 def family_counts(

@@ -1,5 +1,6 @@
 """What the demo measures of a trained model: proof of duality, errors at each length, and the cost of its stream."""
 
+import math
 import os
 import platform
 import statistics
@@ -44,6 +45,11 @@ class MeasureConfig:
             raise ValueError(
                 f"multiples, sequences, piece and proved must be at least 1, got multiples={self.multiples}, "
                 f"sequences={self.sequences}, piece={self.piece} and proved={self.proved}; raise them."
+            )
+        if not all(0 < times < math.inf for times in self.between) or not math.isfinite(self.allowed):
+            raise ValueError(
+                f"between must be finite and above zero, and allowed finite, got "
+                f"between={self.between} and allowed={self.allowed}; change them."
             )
 
 

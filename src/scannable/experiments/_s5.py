@@ -65,6 +65,18 @@ class S5Config:
     sequences: int = 256
     """Words of each length in the other measurements."""
 
+    def __post_init__(self) -> None:
+        warmup = max(recipe.optimiser.warmup for recipe in VARIANTS.values())
+        if self.steps < warmup:
+            raise ValueError(
+                f"steps must be at least {warmup}, the steps of the warm-up, got {self.steps}; raise it."
+            )
+        if min(self.tokens, self.piece, self.sequences) < 1 or self.singles < 0:
+            raise ValueError(
+                f"tokens, piece and sequences must be at least 1 and singles at least 0, got tokens={self.tokens}, "
+                f"piece={self.piece}, sequences={self.sequences} and singles={self.singles}; raise them."
+            )
+
 
 def s5(
     config: S5Config, folder: Path | str, report: Callable[[str, Event], None] | None = None

@@ -1,11 +1,22 @@
 """Time and memory of runs that are compared in one process."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+
+
+def check_sample(seconds: float) -> None:
+    """Refuse samples of less than no time, or of time without end.
+
+    Raises:
+        ValueError: If so.
+    """
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"sample_seconds must be finite and at least 0, got {seconds}; change it.")
 
 
 def in_turn(sample_seconds: float, repeats: int, *runs: Callable[[], object]) -> list[list[float]]:

@@ -1,5 +1,6 @@
 """What every model refuses, in the same words: configs, tokens and streams that make no sense."""
 
+import math
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
 
@@ -30,8 +31,8 @@ def check_config(config: Any) -> None:
             raise ValueError(f"{field.name} must be at least 1, got {value}; raise it.")
         if field.name == "dropout" and not 0 <= value < 1:
             raise ValueError(f"dropout must be at least 0 and less than 1, got {value}; it is a share.")
-        if field.name in ("norm", "logit_scale", "temperature") and not value > 0:
-            raise ValueError(f"{field.name} must be above zero, got {value}; raise it.")
+        if field.name in ("norm", "logit_scale", "temperature") and not 0 < value < math.inf:
+            raise ValueError(f"{field.name} must be finite and above zero, got {value}; change it.")
     if not hasattr(config, "heads"):
         return
     multiple = config.heads * (2 if config.positions == "rotary" else 1)

@@ -5,11 +5,7 @@ from scannable.viewer.parts._page import figure, heading, page, pair, table, til
 from scannable.viewer.parts._scale import Axis
 from scannable.viewer.parts._written import minutes, short, written
 from scannable.viewer.reports._demo_evidence import NAMES, SHORT, Record, duality, training
-from scannable.viewer.reports._origin import origin
-
-COMMANDS = """make demo                  # or: scannable demo
-scannable evaluate demo/psm --form streaming
-scannable verify demo/psm"""
+from scannable.viewer.reports._origin import flags, origin
 
 SERIES = (
     ("decoder", "parallel", 1, "line"),
@@ -29,7 +25,15 @@ def demo_page(record: Record) -> str:
         *_streams(record),
         *duality(record),
         *training(record),
-        *origin(COMMANDS, [record["environment"]], record["config"], seconds),
+        *origin(_commands(record), [record["environment"]], record["config"], seconds),
+    )
+
+
+def _commands(record: Record) -> str:
+    return (
+        f"scannable demo --folder demo {flags(record['config']['measure'])}\n"
+        "scannable evaluate demo/psm --form streaming\n"
+        "scannable verify demo/psm"
     )
 
 

@@ -1,13 +1,13 @@
 """What the page of one language model and the page of their table share: charts, tables, and words."""
 
 from collections.abc import Iterable, Sequence
-from shlex import quote
 from typing import Any
 
 from scannable.viewer.parts._figure import Line, Point
 from scannable.viewer.parts._page import figure, table
 from scannable.viewer.parts._scale import Axis, around
 from scannable.viewer.parts._written import Number, fixed, minutes, written
+from scannable.viewer.reports._origin import flags
 
 Record = dict[str, Any]
 
@@ -119,15 +119,7 @@ def command(record: Record) -> str:
     given = {"row": record["row"], "seed": record["seed"]} | {name: config.get(name) for name in names}
     processes = (record["training"] or {}).get("processes", 1)
     program = "scannable" if processes == 1 else f"torchrun --nproc-per-node {processes} -m scannable"
-    return f"{program} reproduce language " + " ".join(
-        " ".join([f"--{name.replace('_', '-')}", *(quote(str(one)) for one in _each(value))])
-        for name, value in given.items()
-        if value is not None
-    )
-
-
-def _each(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else [value]
+    return f"{program} reproduce language {flags(given)}"
 
 
 def _tight(lines: Sequence[Line]) -> Axis:

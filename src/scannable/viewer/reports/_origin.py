@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from scannable.viewer.parts._page import folded, heading, listing, table
@@ -35,6 +36,19 @@ def origin(
         folded("The whole configuration", listing(json.dumps(config, indent=1))),
         f'<p class="soft">{PAPER}</p>',
     ]
+
+
+def flags(given: Mapping[str, Any]) -> str:
+    """Write settings as options of a command; what is None is left out."""
+    return " ".join(
+        " ".join([f"--{name.replace('_', '-')}", *(quote(str(one)) for one in _each(value))])
+        for name, value in given.items()
+        if value is not None
+    )
+
+
+def _each(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def _known(value: Any) -> str:

@@ -1,13 +1,12 @@
 """The page of ``scannable reproduce s5``, from its record."""
 
-from shlex import quote
 from typing import Any
 
 from scannable.viewer.parts._figure import TONES, Line
 from scannable.viewer.parts._page import Cell, figure, heading, page, pair, table, tiles, top
 from scannable.viewer.parts._scale import Axis
 from scannable.viewer.parts._written import fixed, minutes, written
-from scannable.viewer.reports._origin import origin
+from scannable.viewer.reports._origin import flags, origin
 
 Record = dict[str, Any]
 
@@ -23,7 +22,7 @@ def s5_page(record: Record) -> str:
         *_lengths(record),
         *_training(record),
         *origin(
-            f"scannable reproduce s5 --seed {quote(str(record['config']['seed']))}",
+            f"scannable reproduce s5 {flags(record['config'])}",
             [record["machine"]],
             record["config"],
         ),

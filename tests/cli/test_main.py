@@ -9,9 +9,11 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
-from scannable.cli import main
+from scannable.cli import _main, main
 from scannable.cli._commands import COMMANDS
+from scannable.cli._terminal import Terminal
 
 
 def test_help_names_every_command_and_the_exit_codes(capsys):
@@ -28,6 +30,18 @@ def test_help_of_a_command_explains_every_option_and_ends_with_examples(name, ca
     assert "--json" in text
     assert "Examples" in text
     assert all(line in text for line, _ in COMMANDS[name].examples)
+
+
+def test_help_stays_in_its_columns_at_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(_main, "Terminal", lambda: Terminal(console=Console(width=60)))
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out.split("\n\n")[2].splitlines()
+    width = max(map(len, COMMANDS))
+    assert max(map(len, listed)) <= 60
+    assert all(line.startswith("  ") and line[2 + width : 4 + width] == "  " for line in listed)
+    assert main(["evaluate", "text", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n  {line}\n" in printed for line, _ in COMMANDS["evaluate text"].examples)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

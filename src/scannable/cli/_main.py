@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
+from rich.padding import Padding
 
 from scannable.cli._commands import COMMANDS
-from scannable.cli._terminal import Terminal, complain
+from scannable.cli._terminal import Terminal, complain, listing
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -128,10 +129,10 @@ def _told(error: OSError) -> str:
 
 def _examples(name: str) -> None:
     terminal = Terminal()
-    width = max(len(line) for line, _ in COMMANDS[name].examples)
     terminal.say("[bold]Examples[/]")
     for line, what in COMMANDS[name].examples:
-        terminal.say(f"  {escape(line):<{width}}  [dim]{escape(what)}[/]")
+        terminal.say(f"  {escape(line)}", whole=True)
+        terminal.say(Padding(f"[dim]{escape(what)}[/]", (0, 0, 0, 6), expand=False))
 
 
 def _overview(terminal: Terminal) -> None:
@@ -139,13 +140,11 @@ def _overview(terminal: Terminal) -> None:
         "Sequence models that are trained in parallel over a tree and streamed in logarithmic memory.\n"
     )
     terminal.say("[bold]scannable[/] COMMAND [OPTIONS]\n")
-    width = max(map(len, COMMANDS))
-    for name, command in COMMANDS.items():
-        terminal.say(f"  [bold]{name:<{width}}[/]  {escape(command.summary)}")
+    terminal.say(listing((name, command.summary) for name, command in COMMANDS.items()))
     terminal.say(
-        "\n[bold]scannable COMMAND --help[/] lists the options of a command, with examples; "
-        "[bold]--json[/] makes any of them\nspeak to a program. The exit code is 0 when what was asked was done, "
-        "1 when it failed, 2 when it was not understood,\n130 after Ctrl-C."
+        "\n[bold]scannable COMMAND --help[/] lists the options of a command, with examples; [bold]--json[/] makes any "
+        "of them speak to a program. The exit code is 0 when what was asked was done, 1 when it failed, 2 when it was "
+        "not understood, 130 after Ctrl-C."
     )
 
 
@@ -153,8 +152,7 @@ def _second(first: str, names: list[str]) -> None:
     """Say which words may follow the first one of a command."""
     terminal = Terminal()
     terminal.say(f"[bold]scannable {first}[/] needs a second word:\n")
-    for name in names:
-        terminal.say(f"  [bold]scannable {name}[/]  {escape(COMMANDS[name].summary)}")
+    terminal.say(listing((f"scannable {name}", COMMANDS[name].summary) for name in names))
     help_lines = " or ".join(f"[bold]scannable {name} --help[/]" for name in names)
     terminal.say(f"\nIts options, with examples: {help_lines}")
 

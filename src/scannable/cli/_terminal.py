@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,10 +41,10 @@ class Terminal:
         if self.json and not self.silent:
             print(json.dumps(value, allow_nan=False), flush=True)
 
-    def say(self, *parts: Any) -> None:
-        """Write text with rich's markup, or a table, for a person."""
+    def say(self, *parts: Any, whole: bool = False) -> None:
+        """Write text with rich's markup, or a table, for a person; lines that are to be copied, ``whole``."""
         if not (self.json or self.silent):
-            self.console.print(*parts)
+            self.console.print(*parts, soft_wrap=whole)
 
     def busy(self, work: Callable[[Callable[[str], None]], Any]) -> Any:
         """Do some work and show what it says it is at."""
@@ -68,6 +68,16 @@ def table(*columns: str, title: str | None = None) -> Table:
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
         made.add_column(name, justify="right" if place else "left", no_wrap=not place, overflow="fold")
+    return made
+
+
+def listing(rows: Iterable[tuple[str, str]]) -> Table:
+    """List what things are called, bold, and beside it what they are, as narrow as it has to be."""
+    made = Table.grid(padding=(0, 2), collapse_padding=True, pad_edge=True)
+    made.add_column(no_wrap=True, style="bold")
+    made.add_column()
+    for name, what in rows:
+        made.add_row(escape(name), escape(what))
     return made
 
 

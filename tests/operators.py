@@ -38,6 +38,16 @@ def draw_skew(batch, length, seed=0):
     return {name: torch.randint(0, 100, size, generator=generator).double() for name, size in shape.items()}
 
 
+class Reordering:
+    """Return dicts whose keys come in another order."""
+
+    def combine(self, left, right):
+        return {"b": left["b"] + right["b"], "a": torch.maximum(left["a"], right["a"])}
+
+    def identity(self, like):
+        return {name: torch.zeros_like(like[name]) for name in ("b", "a")}
+
+
 class Pair:
     """As Skew, but light, for tests that make hundreds of thousands of merges; exact for 130 leaves."""
 

@@ -16,6 +16,7 @@ from operators import (
     Maximum,
     Pair,
     Product,
+    Reordering,
     Skew,
     Sum,
     draw_skew,
@@ -29,6 +30,7 @@ SUBJECTS = {
     "MatrixProduct": (MatrixProduct, lambda: torch.randint(0, 9, (2, 11, 2, 2)).double()),
     "Skew": (Skew, lambda: draw_skew(2, 13)),
     "Pair": (Pair, lambda: PAIR),
+    "Reordering": (Reordering, lambda: {"a": torch.rand(2, 9), "b": torch.rand(2, 9)}),
     "Free": (Free, lambda: torch.arange(22).reshape(2, 11)),
     "Learned": (lambda: Learned(8), lambda: torch.randn(2, 21, 8)),
     "Maximum": (Maximum, lambda: torch.randn(2, 11, 3)),
@@ -68,13 +70,29 @@ def test_duality_of_gradients(subject):
 
 
 @pytest.mark.parametrize(
-    "name", ["Sum", "MatrixProduct", "Skew", "Free", "Learned", "Maximum", "Either", "Product", "Sum of NaN"]
+    "name",
+    [
+        "Sum",
+        "MatrixProduct",
+        "Skew",
+        "Reordering",
+        "Free",
+        "Learned",
+        "Maximum",
+        "Either",
+        "Product",
+        "Sum of NaN",
+    ],
 )
 def test_identities(name):
     make, draw = SUBJECTS[name]
     leaves = draw()
     like = {k: x[:, 0] for k, x in leaves.items()} if isinstance(leaves, dict) else leaves[:, 0]
     testing.assert_identity(make(), like)
+
+
+def test_keys_in_another_order_are_no_other_form():
+    testing.assert_associative(Reordering(), {"a": torch.rand(2, 9), "b": torch.rand(2, 9)})
 
 
 def test_neutrality_is_told_for_information():

@@ -183,6 +183,7 @@ def test_memory_that_grows_shows():
         ({"temperature": float("nan")}, "temperature >= 0"),
         ({"temperature": float("inf")}, "temperature >= 0"),
         ({"top_k": 0}, "top_k >= 1"),
+        ({"top_k": 2.5}, "a whole top_k"),
         ({"top_p": 0.0}, "0 < top_p <= 1"),
         ({"top_p": 1.5}, "0 < top_p <= 1"),
         ({"tokens": -1}, "tokens must be at least 0, got -1"),

@@ -5,7 +5,7 @@ import torch
 from torch._higher_order_ops.associative_scan import associative_scan
 
 from agreement import assert_equal, at, definition, refused
-from operators import Counting, Learned, MatrixProduct, Skew, Sum, draw_skew
+from operators import Counting, Learned, MatrixProduct, Reordering, Skew, Sum, draw_skew
 from scannable import Counter, scan
 
 IMPLEMENTATIONS = ["parallel", "counter", "reference"]
@@ -285,16 +285,6 @@ def test_unknown_implementations_are_refused_with_the_list():
 def test_recompute_of_other_implementations_is_refused(implementation):
     with pytest.raises(ValueError, match=rf"needs implementation='parallel', got '{implementation}'; leave"):
         scan(Sum(), torch.zeros(1, 2), implementation=implementation, recompute=True)
-
-
-class Reordering:
-    """Return dicts whose keys come in another order."""
-
-    def combine(self, left, right):
-        return {"b": left["b"] + right["b"], "a": torch.maximum(left["a"], right["a"])}
-
-    def identity(self, like):
-        return {name: torch.zeros_like(like[name]) for name in ("b", "a")}
 
 
 def test_keys_of_a_dict_come_in_any_order():

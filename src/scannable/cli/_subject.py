@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from scannable.cli._stranger import raised
 from scannable.scans import Aggregator, State
+from scannable.scans._tree import arranged
 from scannable.testing import SequenceModel
 
 Subject = Aggregator | SequenceModel
@@ -138,7 +139,7 @@ def _try(aggregator: Aggregator, leaves: State, shape: tuple[str, ...]) -> None:
     try:
         with torch.no_grad():
             merged = aggregator.combine(left, right)
-        got = "a state of another shape" if _shapes(merged) != _shapes(left) else ""
+        got = "a state of another shape" if _shapes(arranged(merged, left)) != _shapes(left) else ""
     except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises is told
         got = raised(error)
     if got:

@@ -32,6 +32,10 @@ class Tokenizer:
         return len(self.tokens)
 
     @cached_property
+    def _table(self) -> np.ndarray:
+        return np.array(self.tokens, object)
+
+    @cached_property
     def _lengths(self) -> Int64[np.ndarray, " vocabulary"]:
         return np.array([len(token) for token in self.tokens])
 
@@ -56,7 +60,7 @@ class Tokenizer:
 
     def to_bytes(self, ids: Integer[np.ndarray, " T"]) -> bytes:
         """Join the bytes of ids."""
-        return b"".join([self.tokens[token] for token in ids.tolist()])
+        return b"".join(self._table[ids])
 
     def lengths(self, ids: Integer[np.ndarray, " T"]) -> Int64[np.ndarray, " T"]:
         """Count the bytes of each id, as `decode` writes it."""

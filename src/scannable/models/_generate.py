@@ -73,12 +73,12 @@ def sampler(
     """
     if (
         not 0 <= temperature < math.inf
-        or (top_k is not None and top_k < 1)
+        or not (top_k is None or (isinstance(top_k, int) and top_k >= 1))
         or not (top_p is None or 0 < top_p <= 1)
     ):
         raise ValueError(
-            f"Drawing needs a finite temperature >= 0, top_k >= 1 and 0 < top_p <= 1, got temperature={temperature}, "
-            f"top_k={top_k}, top_p={top_p}; leave out what is not needed."
+            f"Drawing needs a finite temperature >= 0, a whole top_k >= 1 and 0 < top_p <= 1, got "
+            f"temperature={temperature}, top_k={top_k}, top_p={top_p}; leave out what is not needed."
         )
     return lambda logits: _draw(logits.float(), temperature, top_k, top_p, generator)
 

@@ -112,6 +112,13 @@ def _in_order(got: State, structure: Any) -> Tensors | None:
     return found if all(isinstance(x, Tensor) for x in found) else None
 
 
+def arranged(state: State, like: State) -> State:
+    """Put the keys of a state's dicts in the order of another's; leave what has another structure as it is."""
+    structure = flatten(like)[1]
+    tensors = _in_order(state, structure)
+    return state if tensors is None else unflatten(tensors, structure)
+
+
 class Merge:
     """One batched call of ``combine`` on ``(B, n, ...)`` operands, folded to rows and checked.
 

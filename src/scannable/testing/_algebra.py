@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from scannable.scans import Aggregator, Counter, State, scan
-from scannable.scans._tree import flatten, form, tree_map, unflatten
+from scannable.scans._tree import arranged, flatten, form, tree_map, unflatten
 from scannable.testing._report import Finding, Report, Value, asserting
 from scannable.testing._subject import (
     TINY,
@@ -33,7 +33,7 @@ def check_identity(aggregator: Aggregator, like: State) -> Report:
     check_states(tree_map(lambda x: x[:, None], like))
     aggregator, like = replica(aggregator), own(like)
     with torch.no_grad():
-        empty = aggregator.identity(like)
+        empty = _identity(aggregator, like)
         findings = [_compare_forms(empty, like)]
         if findings[0].passed:
             other = tree_map(lambda x: ~x if x.dtype == torch.bool else x + 1, like)
@@ -42,9 +42,9 @@ def check_identity(aggregator: Aggregator, like: State) -> Report:
             prefix = tree_map(lambda x: x[:, 0], scan(aggregator, leaf))
             first = tree_map(lambda x: x[:1], empty)
             facts = {
-                "the same when asked again": same(aggregator.identity(like), empty),
-                "independent of the values in `like`": same(aggregator.identity(other), empty),
-                "the same for a batch of one": same(aggregator.identity(row), first),
+                "the same when asked again": same(_identity(aggregator, like), empty),
+                "independent of the values in `like`": same(_identity(aggregator, other), empty),
+                "the same for a batch of one": same(_identity(aggregator, row), first),
                 "what a scan gives for no leaves": same(prefix, empty),
                 "what a counter gives for no leaves": same(Counter.empty(aggregator, like).prefix, empty),
             }
@@ -116,9 +116,13 @@ def _neutrality(aggregator: Aggregator, empty: State, like: State) -> list[Findi
     return findings
 
 
+def _identity(aggregator: Aggregator, like: State) -> State:
+    return arranged(aggregator.identity(like), like)
+
+
 def _merge(aggregator: Aggregator, left: State, right: State) -> State:
     """Merge copies, so that an operator that writes into its operands is measured by what it returns."""
-    return aggregator.combine(own(left), own(right))
+    return arranged(aggregator.combine(own(left), own(right)), left)
 
 
 def _by_row(x: Tensor, y: Tensor) -> Tensor:

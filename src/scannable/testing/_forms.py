@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from scannable.scans import Counter, State, reference, scan
-from scannable.scans._tree import flatten, tree_map, unflatten
+from scannable.scans._tree import arranged, flatten, tree_map, unflatten
 from scannable.testing._subject import Piece, read, spread
 
 Form = tuple[list[int], list[Tensor]]
@@ -57,13 +57,14 @@ def model_forms(model: Any, tokens: Shaped[Tensor, "B T *token"], seed: int) -> 
 def aggregator_forms(aggregator: Any, leaves: State, seed: int) -> Iterator[tuple[str, Form]]:
     """Yield the prefixes of 0, 1, ..., N leaves by each form, the definition first."""
     tensors, structure = flatten(leaves)
-    length = tensors[0].shape[1]
+    length, like = tensors[0].shape[1], tree_map(lambda x: x[:, 0], leaves)
     counts = spread(length + 1, 65)
-    yield "definition", _states(counts, (reference.prefix_state(aggregator, leaves, n) for n in counts))
+    defined = (arranged(reference.prefix_state(aggregator, leaves, count), like) for count in counts)
+    yield "definition", _states(counts, defined)
     every = list(range(length + 1))
     yield "parallel", (every[1:], flatten(scan(aggregator, leaves, inclusive=True))[0])
     yield "parallel, exclusive", (every[:-1], flatten(scan(aggregator, leaves))[0])
-    counter = Counter.empty(aggregator, tree_map(lambda x: x[:, 0], leaves))
+    counter = Counter.empty(aggregator, like)
     counters = [counter]
     for t in range(length):
         counters.append(counters[-1].push(tree_map(lambda x, t=t: x[:, t], leaves)))

@@ -145,5 +145,5 @@ def test_a_temperature_must_be_positive():
 
 
 def test_an_unknown_gradient_is_refused():
-    with refuses(ValueError, "('soft', 'stop'), got 'none'"):
+    with refuses(ValueError, "['soft', 'stop'], got 'none'"):
         book(normal(3, 4), gradient="none")

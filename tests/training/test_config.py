@@ -179,5 +179,5 @@ def test_differences_are_named():
     ],
 )
 def test_names_outside_their_choices_are_refused_with_the_choices(kind, field, choices):
-    words = f"{field} must be one of {choices}, got 'other'; choose one of these."
+    words = f"{field} must be one of {list(choices)}, got 'other'; choose one of these."
     assert_choice_is_refused(lambda: kind(**{field: "other"}), words)

@@ -127,5 +127,5 @@ def test_options_that_make_no_sense_are_refused(options, words):
 
 
 def test_an_unknown_form_is_refused_with_the_choices():
-    words = "form must be one of ('parallel', 'streaming'), got 'serial'; choose one of these."
+    words = "form must be one of ['parallel', 'streaming'], got 'serial'; choose one of these."
     assert_choice_is_refused(lambda: evaluate(Oracle(), TASK, [3], form="serial"), words)

@@ -74,16 +74,6 @@ def check_sizes(**sizes: int | float) -> None:
             raise ValueError(f"{name} must be at least 1, got {size}; raise it.")
 
 
-def check_option(name: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Refuse an option that is not among those there are.
-
-    Raises:
-        ValueError: If so.
-    """
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}; choose one of these.")
-
-
 def check_floating(given: dict[str, Tensor]) -> None:
     """Refuse what is not a floating-point tensor, and tensors on several devices."""
     for name, x in given.items():

@@ -63,8 +63,8 @@ def factors(parts: Segments) -> Float[Tensor, "R C C"]:
 class Weigh(torch.autograd.Function):
     """Weigh scores ``(R, C, C)`` that heads share with the decays of each head: ``(R, J, C, C)``.
 
-    It keeps no numbers for pairs of tokens. Arguments of ``apply``: scores, whether token ``t`` reads the state before
-    it, and the three parts of ``Segments``, the rows of heads after one another.
+    For pairs of tokens it keeps the scores alone, no numbers of a head. Arguments of ``apply``: scores, whether token
+    ``t`` reads the state before it, and the three parts of ``Segments``, the rows of heads after one another.
     """
 
     @staticmethod

@@ -19,7 +19,6 @@ class DeltaInputs(nn.Module):
         keys: ``K``.
         values: ``V``.
         negative_eigenvalues: Whether up to 2 is erased, so that a state can be reflected (arXiv 2411.12537).
-        taps: How many tokens the convolution sees.
     """
 
     def __init__(
@@ -30,13 +29,12 @@ class DeltaInputs(nn.Module):
         values: int,
         *,
         negative_eigenvalues: bool = False,
-        taps: int = 4,
     ) -> None:
         super().__init__()
         self.heads, self.widths = heads, [heads * keys, heads * keys, heads * values]
         self.strongest = 2.0 if negative_eigenvalues else 1.0
         self.qkv = nn.Linear(width, sum(self.widths), bias=False)
-        self.convolution = ShortConvolution(sum(self.widths), taps, bias=False)
+        self.convolution = ShortConvolution(sum(self.widths), taps=4, bias=False)
         self.erase = nn.Linear(width, heads, bias=False)
 
     def forward(self, x: Tensor, carry: Carry) -> tuple[Tensor, Tensor, Tensor, Tensor]:

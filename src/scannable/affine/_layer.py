@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import ClassVar, NamedTuple, get_args
 
 import torch
@@ -9,10 +10,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scannable.affine._actions import Action
-from scannable.affine._check import check_mask, check_option, check_packed, check_state, check_vectors
+from scannable.affine._check import check_mask, check_packed, check_state, check_vectors
 from scannable.affine._peak import running_peak
 from scannable.affine._recurrence import Implementation, Precision, Read, elementwise, recurrence, state_dtype
 from scannable.affine._window import Window, convolve
+from scannable.scans._option import check_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ class Carry:
         """Where packed sequences begin and the last ends."""
         if self.lengths is None:
             return None
-        return [0, *torch.tensor(self.lengths, dtype=torch.long).cumsum(0).tolist()]
+        return [0, *accumulate(self.lengths)]
 
     def recurrence(
         self,

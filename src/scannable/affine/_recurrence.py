@@ -13,12 +13,12 @@ from scannable.affine._check import (
     check_floating,
     check_inputs,
     check_mask,
-    check_option,
     check_packed,
     check_state,
 )
 from scannable.affine._chunkwise import chunkwise
 from scannable.affine._heads import for_each_head
+from scannable.scans._option import check_option
 
 Implementation = Literal["recurrent", "tree", "chunkwise", "fla"]
 Read = Literal["after", "before"]

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from scannable.affine._check import check_state
 from scannable.affine._layer import Carry
-from scannable.affine._recurrence import elementwise
+from scannable.affine._recurrence import default_implementation, elementwise
 
 ENTRIES = {"cpu": 1 << 20, "cuda": 1 << 26}
 """How many numbers the states of a block of tokens have: few enough for the cache, enough to keep a GPU busy."""
@@ -42,7 +42,8 @@ def selective(
     """
     entries = ENTRIES.get(u.device.type, ENTRIES["cuda"])
     tokens = max(1, entries // (len(u) * A.numel()))
-    if u.shape[1] <= tokens or carry.implementation not in (None, "chunkwise"):
+    form = carry.implementation or default_implementation(u.device)
+    if u.shape[1] <= tokens or form != "chunkwise":
         return _read(carry.elementwise(*_steps(u, delta, A, B)), C, u.dtype)
     sequences = len(u) if carry.lengths is None else len(carry.lengths)
     first = A.new_zeros(sequences, *A.shape) if carry.state is None else carry.state.memory

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 import tyro
@@ -118,10 +118,8 @@ def _text(options: Options, config: TextRunConfig, terminal: Terminal) -> Text:
         terminal.say(escape(f"The text: {splits.held_out or 'the validation part'}, held out in training."))
     else:
         text = read_text(options.data, config.text.tokenizer)
-    if options.limit is None:
-        return text
-    kept = options.limit + 1  # the first token is only read
-    return replace(text, ids=text.ids[:kept], starts=text.starts[text.starts < kept])
+    # The first token is only read.
+    return text if options.limit is None else text.beginning(options.limit + 1)
 
 
 def _differences(scores: list[Scores]) -> dict[str, float]:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
 from scannable.cli._stranger import raised
 from scannable.scans import Aggregator, State
-from scannable.scans._tree import arranged
+from scannable.scans._tree import along, arranged
 from scannable.testing import SequenceModel
-
-Subject = Aggregator | SequenceModel
+from scannable.testing._subject import Subject
 
 
 def find(path: str) -> Subject:
@@ -135,7 +134,7 @@ def _sizes(text: str) -> list[int]:
 
 def _try(aggregator: Aggregator, leaves: State, shape: tuple[str, ...]) -> None:
     """Merge once, so that states of the wrong shape are told from a broken law."""
-    left, right = (tree_map(lambda x, place=place: x[:, place], leaves) for place in (0, 1))
+    left, right = along(leaves, 0), along(leaves, 1)
     try:
         with torch.no_grad():
             merged = aggregator.combine(left, right)

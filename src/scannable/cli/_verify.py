@@ -19,6 +19,7 @@ from scannable.cli._terminal import BAD, DIM, GOOD, Terminal
 from scannable.models import AffineLanguageModel, AffineLanguageModelConfig
 from scannable.models._affine import row_options
 from scannable.scans import Aggregator
+from scannable.scans._tree import along
 from scannable.testing import Report
 
 WIDTH, VOCABULARY = 32, 16
@@ -186,7 +187,7 @@ def _named(law: str, check: Callable[[], Report]) -> Check:
 
 def _algebra(subject: Any, leaves: Any, *, judged: bool = False) -> list[Check]:
     """List the laws of an operator alone; associativity is judged only where it is promised."""
-    like = torch.utils._pytree.tree_map(lambda x: x[:, 0], leaves)
+    like = along(leaves, 0)
     associative = partial(testing.check_associative, subject, leaves)
     return [
         _named("identity", partial(testing.check_identity, subject, like)),

@@ -118,10 +118,9 @@ def _hold_out(text: Text) -> Splits:
             f"A text must have at least {2 * SHORTEST} tokens, so that some can be held out, got {tokens}; give "
             f"a longer one."
         )
-    starts = text.starts[text.starts < cut]
-    rest = np.unique([0, *(text.starts[len(starts) :] - cut)])
+    rest = np.unique([0, *(text.starts[text.starts >= cut] - cut)])
     return Splits(
-        train=Text(ids=text.ids[:cut], starts=starts, tokenizer=text.tokenizer),
+        train=text.beginning(cut),
         valid=Text(ids=text.ids[cut:], starts=rest, tokenizer=text.tokenizer),
         held_out=held_out,
     )

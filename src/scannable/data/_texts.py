@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -40,6 +40,10 @@ class Text:
     def articles(self) -> list[UInt16[np.ndarray, " _"]]:
         """The ids of each article, views of `ids`."""
         return np.split(self.ids, self.starts[1:])
+
+    def beginning(self, tokens: int) -> "Text":
+        """Return the text of the first so many ids."""
+        return replace(self, ids=self.ids[:tokens], starts=self.starts[self.starts < tokens])
 
     @cached_property
     def bytes(self) -> int:

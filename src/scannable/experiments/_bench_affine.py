@@ -16,7 +16,7 @@ from torch._higher_order_ops import associative_scan
 from scannable.affine import Carry, lift, recurrence
 from scannable.affine._selective import selective
 from scannable.experiments._measure import environment
-from scannable.experiments._timing import check_sample, in_turn, peak_bytes, threads
+from scannable.experiments._timing import check_sample, in_turn, peak_bytes, speedup, threads
 
 Run = Callable[[], list[Tensor]]
 Progress = Callable[[str], None]
@@ -155,11 +155,11 @@ def _recurrence(config: BenchAffineConfig, decay: str, *, erase: bool) -> dict[s
         "dtype": "float32",
         "seconds": statistics.median(ours),
         "loop_seconds": statistics.median(loop),
-        "loop_speedup": _ratio(loop, ours),
+        "loop_speedup": speedup(loop, ours),
         "scan_length": scanned,
         "scan_seconds": statistics.median(theirs),
         "seconds_at_scan_length": statistics.median(beside),
-        "scan_speedup": _ratio(theirs, beside),
+        "scan_speedup": speedup(theirs, beside),
     }
 
 
@@ -202,7 +202,7 @@ def _mamba(config: BenchAffineConfig) -> dict[str, Any]:
         "dtype": "float32",
         "seconds": statistics.median(seconds),
         "their_seconds": statistics.median(their_seconds),
-        "speedup": _ratio(their_seconds, seconds),
+        "speedup": speedup(their_seconds, seconds),
         "peak_bytes": peak,
         "their_peak_bytes": their_peak,
         "memory_ratio": peak / their_peak,
@@ -214,10 +214,6 @@ def _with_gradients(
     outputs: tuple[Tensor, ...], inputs: list[Tensor], given: tuple[Tensor, ...]
 ) -> list[Tensor]:
     return [*outputs, *torch.autograd.grad(outputs, inputs, given)]
-
-
-def _ratio(theirs: list[float], ours: list[float]) -> float:
-    return statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
 
 
 def _compare(form: str, names: list[str], found: list[Tensor], expected: list[Tensor]) -> None:

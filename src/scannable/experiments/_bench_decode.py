@@ -106,7 +106,7 @@ class _Bench:
                 self.say(f"{name}, batch {batch}, context {context:,}")
                 begun = time.perf_counter()
                 reader = FullStepper(
-                    model, batch, context, found, self._programs(), compile=self.config.compile
+                    model, batch, context, found, Programs(self.device), compile=self.config.compile
                 )
                 made = {"setup_seconds": time.perf_counter() - begun}
                 timed = self._timed(reader, batch, self.config.steps)
@@ -156,7 +156,7 @@ class _Bench:
         count = 2 * self.config.chunk
         read, more = self._draw(count - 1, batch), self._draw(1, batch)
         stream = stream_after(model, read)
-        reader = FullStepper(model, batch, count, None, self._programs(), compile=self.config.compile)
+        reader = FullStepper(model, batch, count, None, Programs(self.device), compile=self.config.compile)
         reader.load(stream)
         verified(reader, model, stream, read, more)
 
@@ -170,9 +170,6 @@ class _Bench:
     def _draw(self, count: int, batch: int) -> Tensor:
         shape = count, batch
         return torch.randint(self.config.vocabulary, shape, generator=self.generator).to(self.device)
-
-    def _programs(self) -> Programs:
-        return Programs(self.device, graphs=self.device.type == "cuda")
 
 
 def _bandwidth(count: int, device: torch.device) -> float:

@@ -88,7 +88,7 @@ def _tried(name: str, way: _Way, slots: SlotStack, device: torch.device) -> dict
         warnings.simplefilter("ignore")
         try:
             attend = way.work(slots.work).attend
-            run = Programs(device, graphs=device.type == "cuda").make(
+            run = Programs(device).make(
                 lambda: [attend(qkv, kept, None, slots.position, None, ordered=False) for kept in slots.kept]
             )
             return {name: timed(run, device)}

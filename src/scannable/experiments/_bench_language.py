@@ -13,13 +13,12 @@ from torch import Tensor
 from scannable.experiments._language_rows import LANGUAGE_ROWS
 from scannable.experiments._measure import environment
 from scannable.models import build
-from scannable.tasks import Batch
 from scannable.training import OptimiserConfig
 from scannable.training._device import available, rounded_products
 from scannable.training._distributed import ALONE
 from scannable.training._optim import optimiser
 from scannable.training._share import Objective, share
-from scannable.training._text import text_loss
+from scannable.training._text import next_tokens, text_loss
 
 Progress = Callable[[str], None]
 PEER = "decoder"
@@ -119,7 +118,7 @@ class _Step:
         rows = max(1, config.tokens // length)
         shape = rows, length + 1
         ids = torch.randint(config.vocabulary, shape, generator=torch.Generator().manual_seed(config.seed))
-        self.batch = _batch(ids.to(self.device))
+        self.batch = next_tokens(ids.to(self.device))
         begun = time.perf_counter()
         error = self._verify()
         self._wait()
@@ -187,8 +186,3 @@ class _Step:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def _batch(ids: Tensor) -> Batch:
-    tokens, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
-    return Batch(tokens, targets, torch.ones_like(tokens, dtype=torch.bool))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch._higher_order_ops import associative_scan
 
 from scannable.experiments._measure import environment
-from scannable.experiments._timing import check_sample, in_turn, peak_bytes, threads
+from scannable.experiments._timing import check_sample, in_turn, peak_bytes, speedup, threads
 from scannable.modules import Transformer, TransformerAggregator
 from scannable.scans import merges, scan
 
@@ -175,7 +175,7 @@ def _overhead(config: BenchScanConfig) -> dict[str, Any]:
         "rows": rows,
         "scan_seconds": statistics.median(ours),
         "bare_seconds": statistics.median(theirs),
-        "overhead": statistics.median(a / b for a, b in zip(ours, theirs, strict=True)),
+        "overhead": speedup(ours, theirs),
     }
 
 
@@ -190,8 +190,8 @@ def _against(config: BenchScanConfig, shape: tuple[int, int, int]) -> dict[str, 
         "seconds": statistics.median(ours),
         "recompute_seconds": statistics.median(recomputed),
         "their_seconds": statistics.median(theirs),
-        "speedup": statistics.median(b / a for a, b in zip(ours, theirs, strict=True)),
-        "recompute_speedup": statistics.median(b / a for a, b in zip(recomputed, theirs, strict=True)),
+        "speedup": speedup(theirs, ours),
+        "recompute_speedup": speedup(theirs, recomputed),
     }
 
 
@@ -214,7 +214,7 @@ def _memory(config: BenchScanConfig, shape: tuple[int, int, int]) -> dict[str, A
         "blocks_ratio": in_blocks / theirs,
         "blocks_seconds": statistics.median(seconds),
         "their_seconds": statistics.median(their_seconds),
-        "blocks_speedup": statistics.median(b / a for a, b in zip(seconds, their_seconds, strict=True)),
+        "blocks_speedup": speedup(their_seconds, seconds),
     }
 
 

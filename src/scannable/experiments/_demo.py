@@ -21,6 +21,7 @@ from scannable.training import (
     load,
     train,
 )
+from scannable.training._folder import MODEL
 
 TASK = WordProblemConfig(group="S5", shortest=2, longest=16)
 
@@ -108,8 +109,8 @@ def demo(
     expected = _expected(lengths, config.measure)
     work = Stages(folder / "stages", repr(config.measure), expected, report or (lambda step: None))
     runs = {name: _trained(name, getattr(config, name), folder / name, work) for name in ("psm", "decoder")}
-    work.stamp(repr({name: _digest(folder / name / "model.safetensors") for name in runs}))
-    models = {name: load(folder / name)[0].eval() for name in runs}
+    work.stamp(repr({name: _digest(folder / name / MODEL) for name in runs}))
+    models = {name: load(folder / name)[0] for name in runs}
     task, measure = WordProblem(config.psm.task), config.measure
 
     proof = work.stage("duality", partial(duality, models["psm"], task, measure, lengths[-1]))

@@ -51,8 +51,8 @@ def language(
     return None.
 
     Returns:
-        ``trials``: the loss on the valid part after each rate tried (None if it did not stay finite), and the best
-        (None if a rate was given).
+        ``rate``: the one trained with, given or the best of those tried. ``trials``: the loss on the valid part
+        after each rate tried, None if it did not stay finite; None if a rate was given.
         ``training`` and ``scores`` (None if no tokens are trained on): what the run took, and how well each form
         predicts the test text; ``peak_bytes`` is None unless this call made all steps on a GPU. ``stream``: what a
         token costs in one long stream, of the weights that the run would begin with if none were trained. ``machine``

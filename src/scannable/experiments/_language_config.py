@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scannable.experiments._language_rows import LANGUAGE_ROWS
+from scannable.scans._option import check_option
 from scannable.training._device import named
 
 
@@ -45,10 +46,7 @@ class LanguageConfig:
         return f"{self.row}-{self.seed if self.tokens else 'trials' if self.rate is None else 'stream'}"
 
     def __post_init__(self) -> None:
-        if self.row not in LANGUAGE_ROWS:
-            raise ValueError(
-                f"row must be one of {list(LANGUAGE_ROWS)}, got {self.row!r}; choose one of these."
-            )
+        check_option("row", self.row, tuple(LANGUAGE_ROWS))
         if min(self.trial_tokens, self.step_tokens) < 1 or min(self.tokens, self.stream) < 0:
             raise ValueError(
                 f"trial_tokens and step_tokens must be at least 1 and tokens and stream at least 0, got "

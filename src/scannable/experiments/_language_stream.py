@@ -48,6 +48,5 @@ def _stepper(model: Any, ids: torch.Tensor) -> Stepper:
 
 
 def _full(model: Any, slots: int, device: torch.device) -> Stepper:
-    cuda = device.type == "cuda"
     choice = fastest_attention(model.stack, 1, slots, device)
-    return FullStepper(model, 1, slots, choice, Programs(device, graphs=cuda), compile=cuda)
+    return FullStepper(model, 1, slots, choice, Programs(device), compile=device.type == "cuda")

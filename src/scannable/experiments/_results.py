@@ -6,6 +6,7 @@ from typing import Any
 
 from scannable.training import write_json
 from scannable.training._files import write_text
+from scannable.training._folder import METRICS
 from scannable.viewer import record_page
 from scannable.viewer._record import RESULTS
 
@@ -14,7 +15,7 @@ REPORT = "report.html"
 
 def history(run: Path) -> list[dict[str, Any]]:
     """Return the events of a run from its log, those of interrupted sessions too; ``event`` says of which kind."""
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 

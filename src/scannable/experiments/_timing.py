@@ -1,6 +1,7 @@
 """Time and memory of runs that are compared in one process."""
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,11 @@ def in_turn(sample_seconds: float, repeats: int, *runs: Callable[[], object]) ->
                 run()
             seconds.append((time.perf_counter() - start) / count)
     return samples
+
+
+def speedup(theirs: list[float], ours: list[float]) -> float:
+    """Return how many times as long theirs took: the median over runs taken in turn."""
+    return statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
 
 
 def peak_bytes(run: Callable[[], object]) -> int:

@@ -10,11 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from scannable.affine import ROWS, Implementation, Layer, RowState
-from scannable.models._check import check_batch, check_config, check_reading, check_tokens
+from scannable.models._check import check_batch, check_config, check_tokens
 from scannable.models._head import Head
 from scannable.models._stream import Stream
-from scannable.models._streaming import Streaming
+from scannable.models._streaming import StreamingText
 from scannable.modules import TokenEncoder, initialise
+from scannable.scans._option import check_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +60,7 @@ class AffineLanguageModelConfig:
             if not _fits(value, known[name].annotation):
                 kind = inspect.formatannotation(known[name].annotation)
                 raise TypeError(f"{name} of {self.row!r} must be of type {kind}, got {value!r}; correct it.")
-        if self.implementation not in (None, *get_args(Implementation)):
-            raise ValueError(
-                f"implementation must be one of {list(get_args(Implementation))}, got {self.implementation!r}; "
-                f"leave it out for the default of the device."
-            )
+        check_option("implementation", self.implementation, (None, *get_args(Implementation)))
         # A row that cannot be made says so now, before a folder is claimed for it.
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             make_layer(self)
@@ -96,7 +93,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return type(value) is kind or (kind is float and type(value) is int)
 
 
-class AffineLanguageModel(Streaming):
+class AffineLanguageModel(StreamingText):
     """A language model whose stream has one size, however long the text.
 
     Args:
@@ -145,30 +142,12 @@ class AffineLanguageModel(Streaming):
     ) -> Float[Tensor, "B T D"]:
         """Read whole texts; return what the head would read."""
         check_tokens(tokens, self._blank())
-        return self._read(tokens, None, offsets=offsets, mask=mask)[0]
+        return self._extend(None, self.embed(tokens), offsets=offsets, mask=mask)[0]
 
     def start(self, batch: int = 1) -> Stream:
         """Begin ``batch`` streams that have read nothing."""
         check_batch(batch)
         return Stream(owner=id(self), count=0, batch=batch, cache=None)
-
-    def prefill(
-        self, stream: Stream, tokens: Int[Tensor, "B T"], logits: Literal["last", "all"] = "last"
-    ) -> tuple[Float[Tensor, "B *T V"], Stream]:
-        """Read ``T`` tokens; return the ``"last"`` logits, ``(B, V)``, or ``"all"``, ``(B, T, V)``, and the stream.
-
-        Raises:
-            TypeError: If the tokens have the wrong dtype.
-            ValueError: If they have the wrong shape or device or are out of range, the stream is not one of such a
-                model and batch, or the last of no tokens is asked for.
-        """
-        check_tokens(tokens, self._blank())
-        check_reading(stream, tokens, logits, own=stream.owner == id(self))
-        if not tokens.shape[1]:
-            return self(tokens), stream
-        read, cache = self._read(tokens, stream.cache)
-        stream = replace(stream, count=stream.count + tokens.shape[1], cache=cache)
-        return self.head(read if logits == "all" else read[:, -1]), stream
 
     def _stream_like(self, count: int) -> Stream:
         """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""
@@ -178,17 +157,14 @@ class AffineLanguageModel(Streaming):
         token = torch.zeros(1, dtype=torch.long, device=self._blank().device)
         return replace(self.step(stream, token)[1], count=count)
 
-    def _read(
-        self, tokens: Tensor, states: tuple[RowState, ...] | None, **packing: Any
+    def _extend(
+        self, cache: tuple[RowState, ...] | None, x: Tensor, **packing: Any
     ) -> tuple[Tensor, tuple[RowState, ...]]:
-        x, after = self.embed(tokens), []
+        after = []
         for i, block in enumerate(self.blocks):
-            x, state = block(x, None if states is None else states[i], **packing)
+            x, state = block(x, None if cache is None else cache[i], **packing)
             after.append(state)
         return self.norm(x), tuple(after)
-
-    def _blank(self) -> Int[Tensor, "0 0"]:
-        return torch.zeros(0, 0, dtype=torch.long, device=self.embed.tokens.weight.device)
 
 
 class _Block(nn.Module):

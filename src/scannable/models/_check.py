@@ -60,7 +60,7 @@ def check_tokens(tokens: Tensor, like: Tensor) -> Tensor:
 
     Raises:
         ValueError: If the tokens have the wrong shape, batch or device.
-        TypeError: If they are vectors of another dtype.
+        TypeError: If they are no tensor, or vectors of another dtype.
     """
     if not isinstance(tokens, Tensor):
         raise TypeError(f"Tokens must be a tensor, got {type(tokens).__name__}; make one with torch.tensor.")

@@ -1,16 +1,15 @@
 """The baseline: a GPT-2-style decoder of the same blocks, whose stream grows with every token, or to its window."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scannable.models._check import check_batch, check_config, check_reading, check_tokens
+from scannable.models._check import check_batch, check_config, check_tokens
 from scannable.models._head import Head
 from scannable.models._stream import Stream
-from scannable.models._streaming import Streaming
+from scannable.models._streaming import StreamingText
 from scannable.modules import Positions, TokenEncoder, Transformer, initialise_gpt2
 
 
@@ -47,7 +46,7 @@ class DecoderConfig:
         check_config(self)
 
 
-class Decoder(Streaming):
+class Decoder(StreamingText):
     """A causal Transformer language model with a key-value cache.
 
     Args:
@@ -90,27 +89,9 @@ class Decoder(Streaming):
         check_batch(batch)
         return Stream(owner=id(self), count=0, batch=batch, cache=(0, ()))
 
-    def prefill(
-        self, stream: Stream, tokens: Int[Tensor, "B T"], logits: Literal["last", "all"] = "last"
-    ) -> tuple[Float[Tensor, "B *T V"], Stream]:
-        """Read ``T`` tokens; return the ``"last"`` logits, ``(B, V)``, or ``"all"``, ``(B, T, V)``, and the stream.
-
-        Raises:
-            TypeError: If the tokens have the wrong dtype.
-            ValueError: If they have the wrong shape or device or are out of range, the stream is not one of such a
-                model and batch, there are no more positions, or the last of no tokens is asked for.
-        """
-        check_tokens(tokens, self._blank())
-        check_reading(stream, tokens, logits, own=stream.owner == id(self))
-        if not tokens.shape[1]:
-            return self(tokens), stream
-        read, cache = self.stack.extend(stream.cache, self.embed(tokens))
-        stream = replace(stream, count=stream.count + tokens.shape[1], cache=cache)
-        return self.head(read if logits == "all" else read[:, -1]), stream
-
     def _stream_like(self, count: int) -> Stream:
         """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""
         return Stream(owner=id(self), count=count, batch=1, cache=self.stack.blank(count))
 
-    def _blank(self) -> Int[Tensor, "0 0"]:
-        return torch.zeros(0, 0, dtype=torch.long, device=self.embed.tokens.weight.device)
+    def _extend(self, cache: Any, x: Tensor) -> tuple[Tensor, Any]:
+        return self.stack.extend(cache, x)

@@ -13,6 +13,7 @@ from scannable.models._stream import Stream
 from scannable.models._streaming import Streaming
 from scannable.modules import Inference
 from scannable.scans import Aggregator, Counter, State, scan
+from scannable.scans._tree import along
 
 PIECE = 65_536
 """Tokens whose states ``prefill`` keeps in memory together."""
@@ -89,10 +90,10 @@ class PrefixScannable(Streaming):
         outputs = [first]
         if whole > 1:
             inner = tokens[:, self.chunk : whole * self.chunk]
-            outputs.append(self._read_chunks(_span(prefixes, 0, whole - 1), inner, 1))
+            outputs.append(self._read_chunks(along(prefixes, slice(whole - 1)), inner, 1))
         if whole * self.chunk < length:
             rest = tokens[:, whole * self.chunk :]
-            outputs.append(self._read(_at(prefixes, whole - 1), rest, whole))
+            outputs.append(self._read(along(prefixes, whole - 1), rest, whole))
         return torch.cat(outputs, 1)
 
     def start(self, batch: int = 1) -> Stream:
@@ -175,7 +176,7 @@ class PrefixScannable(Streaming):
             count = stream.count + tokens.shape[1]
             return output, replace(stream, count=count, chunk=chunk, cache=cache)
         counter = self._own(stream.counter)
-        leaf = _at(self._encode(chunk, counter.count), 0)
+        leaf = along(self._encode(chunk, counter.count), 0)
         return output, self._open(counter.push(leaf), tokens)
 
     def _own(self, counter: Counter | None) -> Counter:
@@ -193,7 +194,7 @@ class PrefixScannable(Streaming):
             skip = 1
         if skip < chunks:
             rest = tokens[:, skip * self.chunk :]
-            outputs.append(self._read_chunks(_span(prefixes, skip, chunks), rest, before.count + skip))
+            outputs.append(self._read_chunks(along(prefixes, slice(skip, chunks)), rest, before.count + skip))
         return outputs, self._open(after, tokens)
 
     def _encode(self, tokens: Tensor, number: int) -> State:
@@ -237,18 +238,10 @@ class PrefixScannable(Streaming):
     def _like(self, batch: int) -> State:
         """Some state ``(batch, ...)``, only to tell what states are like."""
         with torch.no_grad():
-            return _at(self._encode(self._blank(batch), 0), 0)
+            return along(self._encode(self._blank(batch), 0), 0)
 
     def _blank(self, batch: int) -> Tensor:
         """Some chunk of tokens, ``(batch, C)``."""
         some = next(self.parameters(), torch.zeros(()))
         dtype = some.dtype if self.token_shape else torch.long
         return torch.zeros(batch, self.chunk, *self.token_shape, dtype=dtype, device=some.device)
-
-
-def _at(states: State, place: int) -> State:
-    return tree_map(lambda x: x[:, place], states)
-
-
-def _span(states: State, start: int, stop: int) -> State:
-    return tree_map(lambda x: x[:, start:stop], states)

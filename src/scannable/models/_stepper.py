@@ -73,7 +73,6 @@ def stepper(model: Any, stream: Any, *, graphs: bool | None = None, compile: boo
             )
         return ValueStepper(model, stream)
     device = next(model.parameters()).device
-    graphs = device.type == "cuda" if graphs is None else graphs
     # What is written in place must not depend on the mode in which it was made.
     with torch.inference_mode(mode=False), torch.no_grad():
         return make(model, stream, Programs(device, graphs=graphs), compile=compile)
@@ -93,7 +92,7 @@ def _kind(model: Any) -> Any:
         return StateStepper if all(isinstance(block.layer, Layer) for block in blocks) else None
     inference = getattr(model, "inference", None)
     stack = getattr(model if inference is None else inference, "stack", None)
-    # So may parts, or hooks.
+    # Parts or hooks of somebody else's may do something else too.
     if type(stack) is not Transformer or type(model.head) is not Head:
         return None
     if not (readable(stack) and untouched(model.head)):

@@ -16,10 +16,11 @@ class Programs:
 
     Args:
         device: Where the tensors are.
-        graphs: Whether programs are captured; otherwise they are the functions themselves.
+        graphs: Whether programs are captured; otherwise they are the functions themselves. Left out: on a CUDA device.
     """
 
-    def __init__(self, device: torch.device, *, graphs: bool) -> None:
+    def __init__(self, device: torch.device, *, graphs: bool | None = None) -> None:
+        graphs = device.type == "cuda" if graphs is None else graphs
         if graphs and device.type != "cuda":
             raise ValueError(f"Only a CUDA device can capture graphs, got {device}; set graphs=False.")
         self.device, self.graphs = device, graphs

@@ -21,7 +21,7 @@ class StateStepper(InPlace):
         self.load(stream)
 
     def read(self) -> Tensor:
-        x, after = self.model._read(self.token[:, None], self.states)
+        x, after = self.model._extend(self.states, self.model.embed(self.token[:, None]))
         for old, new in zip(self.tensors(), _tensors(after), strict=True):
             old.copy_(new)
         return self.model.head(x[:, 0])
@@ -33,7 +33,9 @@ class StateStepper(InPlace):
     def _states(self, stream: Stream) -> Any:
         """Return a stream's states: those behind no token where nothing was read."""
         nothing = self.token[:, None][:, :0]
-        return self.model._read(nothing, None)[1] if stream.cache is None else stream.cache
+        return (
+            self.model._extend(None, self.model.embed(nothing))[1] if stream.cache is None else stream.cache
+        )
 
     @torch.no_grad()
     def stream(self) -> Stream:

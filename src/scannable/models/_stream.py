@@ -47,14 +47,16 @@ class Stream:
 
     def detach(self) -> "Stream":
         """Forget the gradients of what was read, as truncated back-propagation through time does."""
-        leaves, structure = self._flatten()
-        cut = [x.detach() if isinstance(x, Tensor) else x for x in leaves]
-        cache, chunk, states = _pytree.tree_unflatten(cut, structure)
+        return self._with([x.detach() if isinstance(x, Tensor) else x for x in self._flatten()[0]])
+
+    def _with(self, leaves: list[Any], **fields: Any) -> "Stream":
+        """Put other leaves in the place of those of ``_flatten``."""
+        cache, chunk, states = _pytree.tree_unflatten(leaves, self._flatten()[1])
         counter = self.counter
         if counter is not None:
             empty_prefix, roots, folds = states
             counter = replace(counter, empty_prefix=empty_prefix, roots=roots, folds=folds)
-        return replace(self, cache=cache, chunk=chunk, counter=counter)
+        return replace(self, cache=cache, chunk=chunk, counter=counter, **fields)
 
     def tensors(self) -> dict[str, Tensor]:
         """Write the stream as named tensors, ready for ``safetensors.torch.save_file``."""
@@ -81,7 +83,7 @@ class Stream:
         count, batch = _number(named, "count", least=0), _number(named, "batch", least=1)
         with torch.no_grad():
             model = like(count)
-        leaves, structure = model._flatten()
+        leaves, _ = model._flatten()
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         wanted = {f"{n}": (leaves[i].dtype, (batch, *leaves[i].shape[1:])) for n, i in enumerate(places)}
         got = {name: (x.dtype, tuple(x.shape)) for name, x in named.items() if name not in ("count", "batch")}
@@ -95,12 +97,7 @@ class Stream:
             )
         for n, i in enumerate(places):
             leaves[i] = named[f"{n}"].to(leaves[i].device)
-        cache, chunk, states = _pytree.tree_unflatten(leaves, structure)
-        counter = model.counter
-        if counter is not None:
-            empty, roots, folds = states
-            counter = replace(counter, empty_prefix=empty, roots=roots, folds=folds)
-        return replace(model, batch=batch, cache=cache, chunk=chunk, counter=counter)
+        return model._with(leaves, batch=batch)
 
 
 def _fits(wanted: Any, got: Any) -> bool:

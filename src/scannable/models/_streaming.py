@@ -1,12 +1,14 @@
 """What every model does with its own ``prefill`` and streams: a step, generation, resumption."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
-from jaxtyping import Int, Shaped
+import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from scannable.models._check import as_sequence
+from scannable.models._check import as_sequence, check_reading, check_tokens
 from scannable.models._generate import generate
 from scannable.models._stepper import stepper
 from scannable.models._stepper_base import Stepper
@@ -50,3 +52,35 @@ class Streaming(nn.Module):
             ValueError: If it is not a stream of such a model.
         """
         return Stream.from_tensors(named, self._stream_like)
+
+
+class StreamingText(Streaming):
+    """A model of ids whose stream is a cache alone; one derives from it, with ``embed``, ``head`` and ``_extend``."""
+
+    embed: Any
+    head: Any
+
+    def prefill(
+        self, stream: Stream, tokens: Int[Tensor, "B T"], logits: Literal["last", "all"] = "last"
+    ) -> tuple[Float[Tensor, "B *T V"], Stream]:
+        """Read ``T`` tokens; return the ``"last"`` logits, ``(B, V)``, or ``"all"``, ``(B, T, V)``, and the stream.
+
+        Raises:
+            TypeError: If the tokens have the wrong dtype.
+            ValueError: If they have the wrong shape or device or are out of range, the stream is not one of such a
+                model and batch, there are no more positions, or the last of no tokens is asked for.
+        """
+        check_tokens(tokens, self._blank())
+        check_reading(stream, tokens, logits, own=stream.owner == id(self))
+        if not tokens.shape[1]:
+            return self(tokens), stream
+        read, cache = self._extend(stream.cache, self.embed(tokens))
+        stream = replace(stream, count=stream.count + tokens.shape[1], cache=cache)
+        return self.head(read if logits == "all" else read[:, -1]), stream
+
+    def _extend(self, cache: Any, x: Tensor) -> tuple[Tensor, Any]:
+        """Read embedded tokens; return what the head would read, and the cache after them."""
+        raise NotImplementedError
+
+    def _blank(self) -> Int[Tensor, "0 0"]:
+        return torch.zeros(0, 0, dtype=torch.long, device=self.embed.tokens.weight.device)

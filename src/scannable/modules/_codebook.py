@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scannable.modules._codes import Codes
+from scannable.scans._option import check_option
 
 Gradient = Literal["soft", "stop"]
 
@@ -37,10 +38,7 @@ class Codebook(nn.Module):
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
-        if gradient not in get_args(Gradient):
-            raise ValueError(
-                f"gradient must be one of {get_args(Gradient)}, got {gradient!r}; choose one of these."
-            )
+        check_option("gradient", gradient, get_args(Gradient))
         if not temperature > 0:
             raise ValueError(f"A codebook's temperature must be positive, got {temperature}; raise it.")
         self.aggregator, self.codes = aggregator, codes
@@ -56,13 +54,18 @@ class Codebook(nn.Module):
 
     def snap(self, states: Float[Tensor, "*R D"]) -> Float[Tensor, "*R D"]:
         """Replace each vector by its nearest code; the lowest index wins a tie."""
-        codes, wide = self.codes.vectors().to(states.dtype), torch.promote_types(states.dtype, torch.float32)
-        # In bfloat16 the two forms could differ in which code is nearest.
-        with torch.autocast(states.device.type, enabled=False):
-            nearness = states.to(wide) @ codes.to(wide).T - codes.to(wide).square().sum(-1) / 2
+        codes, nearness = self.codes.vectors().to(states.dtype), self.nearness(states)
         # Adding nothing but a NaN keeps a NaN from being taken for some code.
         snapped = codes[nearness.argmax(-1)] + 0 * states.detach()
         if self.gradient == "stop" or not torch.is_grad_enabled():
             return snapped.detach()
-        soft = (torch.softmax(nearness / self.temperature, -1) @ codes.to(wide)).to(states.dtype)
+        soft = (torch.softmax(nearness / self.temperature, -1) @ codes.to(nearness.dtype)).to(states.dtype)
         return snapped.detach() + (soft - soft.detach())
+
+    def nearness(self, states: Float[Tensor, "*R D"]) -> Float[Tensor, "*R codes"]:
+        """Tell how near each vector is to each code, the nearest one most."""
+        wide = torch.promote_types(states.dtype, torch.float32)
+        codes = self.codes.vectors().to(states.dtype).to(wide)
+        # In bfloat16 the two forms could differ in which code is nearest.
+        with torch.autocast(states.device.type, enabled=False):
+            return states.to(wide) @ codes.T - codes.square().sum(-1) / 2

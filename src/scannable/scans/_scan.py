@@ -10,6 +10,7 @@ from scannable.scans import reference
 from scannable.scans._aggregator import Aggregator, State
 from scannable.scans._blocks import block_scan
 from scannable.scans._counter import Counter
+from scannable.scans._option import check_option
 from scannable.scans._packed import check_offsets, packed_scan
 from scannable.scans._sweep import sweep
 from scannable.scans._tree import (
@@ -61,10 +62,7 @@ def scan(
         TypeError: If ``leaves`` holds something other than tensors.
         ValueError: If the leaves, a merged state, or an option break the rules above.
     """
-    if implementation not in get_args(Implementation):
-        raise ValueError(
-            f"implementation must be one of {list(get_args(Implementation))}, got {implementation!r}."
-        )
+    check_option("implementation", implementation, get_args(Implementation))
     if recompute and implementation != "parallel":
         raise ValueError(
             f"recompute needs implementation='parallel', got {implementation!r}; "
@@ -127,7 +125,7 @@ def _counter(aggregator: Aggregator, leaves: State, inclusive: bool) -> list[Sta
 
 
 def _reference(aggregator: Aggregator, leaves: State, inclusive: bool) -> list[State]:
-    counts = range(inclusive, len(_singles(leaves)) + inclusive)
+    counts = range(inclusive, flatten(leaves)[0][0].shape[1] + inclusive)
     return [reference.prefix_state(aggregator, leaves, count) for count in counts]
 
 

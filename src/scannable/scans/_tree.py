@@ -1,11 +1,11 @@
 """States as pytrees: how the scans take them apart, and where states are checked."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree
+from torch.utils._pytree import tree_map
 
 from scannable.scans._aggregator import Aggregator, State
 
@@ -13,9 +13,9 @@ Tensors = list[Tensor]
 """A state taken apart: its tensors in the order of the pytree."""
 
 
-def tree_map(function: Callable[..., Any], state: State, *others: State) -> State:
-    """Apply ``function`` to the tensors of states of one structure."""
-    return _pytree.tree_map(function, state, *others)
+def along(state: State, index: int | slice) -> State:
+    """Index every tensor along the sequence, axis 1."""
+    return tree_map(lambda x: x[:, index], state)
 
 
 # The commonest structures, a tensor and a short tuple of tensors, need no walk through the pytree.

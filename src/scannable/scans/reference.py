@@ -4,7 +4,7 @@ from typing import Any
 
 from scannable.scans._aggregator import Aggregator, State
 from scannable.scans._bracketing import perfect_trees
-from scannable.scans._tree import flatten, tree_map
+from scannable.scans._tree import along, flatten
 
 
 def tree_root(aggregator: Aggregator, leaves: list[Any]) -> State:
@@ -32,7 +32,7 @@ def prefix_state(aggregator: Aggregator, leaves: State, count: int) -> State:
     most = flatten(leaves)[0][0].shape[1]
     if not 0 <= count <= most:
         raise ValueError(f"A prefix of {most} leaves must hold 0 to {most} of them, got {count}.")
-    states = [tree_map(lambda x, t=t: x[:, t], leaves) for t in range(max(1, count))]
+    states = [along(leaves, t) for t in range(max(1, count))]
     if count == 0:
         return aggregator.identity(states[0])
     first, *others = [tree_root(aggregator, states[start:stop]) for start, stop in perfect_trees(count)]

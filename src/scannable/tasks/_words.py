@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from scannable.scans._option import check_option
 from scannable.tasks._batch import Batch
 from scannable.tasks._groups import PermutationGroup, group
 
@@ -33,10 +34,7 @@ class WordProblemConfig:
 
     def __post_init__(self) -> None:
         group(self.group)
-        if self.inputs not in get_args(Inputs):
-            raise ValueError(
-                f"inputs must be one of {get_args(Inputs)}, got {self.inputs!r}; choose one of these."
-            )
+        check_option("inputs", self.inputs, get_args(Inputs))
         if not 1 <= self.shortest <= self.longest:
             raise ValueError(
                 f"Lengths must be 1 <= shortest <= longest, got shortest={self.shortest} and "

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from scannable.scans import Aggregator, Counter, State, scan
-from scannable.scans._tree import arranged, flatten, form, tree_map, unflatten
+from scannable.scans._tree import along, arranged, flatten, form, tree_map, unflatten
 from scannable.testing._report import Finding, Report, Value, asserting
 from scannable.testing._subject import (
     TINY,
@@ -39,7 +39,7 @@ def check_identity(aggregator: Aggregator, like: State) -> Report:
             other = tree_map(lambda x: ~x if x.dtype == torch.bool else x + 1, like)
             row = tree_map(lambda x: x[:1], like)
             leaf = tree_map(lambda x: x[:, None], like)
-            prefix = tree_map(lambda x: x[:, 0], scan(aggregator, leaf))
+            prefix = along(scan(aggregator, leaf), 0)
             first = tree_map(lambda x: x[:1], empty)
             facts = {
                 "the same when asked again": same(_identity(aggregator, like), empty),

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from scannable.scans import Aggregator, Counter, State, extend_calls, merges, scan, scan_calls
-from scannable.scans._tree import flatten, tree_map
+from scannable.scans._tree import along, flatten
 from scannable.testing._report import Finding, Report, asserting
 from scannable.testing._subject import (
     Subject,
@@ -156,9 +156,9 @@ def _count_aggregator(aggregator: Aggregator, leaves: State, lengths: list[int])
     marking = _Marking(aggregator)
     counting, leaves = CountingAggregator(marking), marking.leaves(leaves)
     batch = flatten(leaves)[0][0].shape[0]
-    counters, stored, pushed, odd = [Counter.empty(counting, _leaf(leaves, 0))], [0], [0], 0
+    counters, stored, pushed, odd = [Counter.empty(counting, along(leaves, 0))], [0], [0], 0
     for t in range(lengths[-1]):
-        counters.append(counters[-1].push(_leaf(leaves, t)))
+        counters.append(counters[-1].push(along(leaves, t)))
         kept = sum(state is not None for state in (*counters[-1].roots, *counters[-1].folds))
         odd += kept != 2 * (t + 1).bit_count()
         stored.append(max(stored[-1], kept))
@@ -168,9 +168,9 @@ def _count_aggregator(aggregator: Aggregator, leaves: State, lengths: list[int])
     for n in lengths:
         t = n // 3
         with FlopCounterMode(display=False) as flops:
-            scan(counting, _span(leaves, 0, n))
+            scan(counting, along(leaves, slice(n)))
         merged, calls = counting.take()
-        counters[t].extend(_span(leaves, t, n))
+        counters[t].extend(along(leaves, slice(t, n)))
         extended, extend_depth = counting.take()
         row = {"length": n, "merges": merged // batch, "calls": calls, "flops": flops.get_total_flops()}
         row |= {"push": pushed[n], "extend": extended // batch, "extend calls": extend_depth}
@@ -227,11 +227,3 @@ def fitted_exponent(lengths: list[int], costs: list[Any]) -> float:
         return math.nan
     x, y = (sum(values) / len(points) for values in zip(*points, strict=True))
     return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
-
-
-def _leaf(leaves: State, place: int) -> State:
-    return tree_map(lambda x: x[:, place], leaves)
-
-
-def _span(leaves: State, start: int, stop: int) -> State:
-    return tree_map(lambda x: x[:, start:stop], leaves)

@@ -154,14 +154,11 @@ def _verdict(table: list[dict[str, Value]]) -> list[Finding]:
 def _left_alone(aggregator: Any, leaves: State) -> bool:
     """Merge each leaf with the one after it, the last with the first, and look at the operands afterwards."""
     leaves = cast(leaves, torch.float64)
-    left, right = (tree_map(lambda x: x.flatten(0, 1), y) for y in (leaves, tree_map(_next, leaves)))
+    following = tree_map(lambda x: x.roll(-1, 1), leaves)
+    left, right = (tree_map(lambda x: x.flatten(0, 1), y) for y in (leaves, following))
     operands = own((left, right))
     aggregator.combine(left, right)
     return same((left, right), operands)
-
-
-def _next(x: Tensor) -> Tensor:
-    return x.roll(-1, 1)
 
 
 def _gradient_distance(subject: Any, inputs: State, forms: Forms, seed: int) -> float:

@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from scannable.scans import Counter, State, reference, scan
-from scannable.scans._tree import arranged, flatten, tree_map, unflatten
+from scannable.scans._tree import along, arranged, flatten, unflatten
 from scannable.testing._subject import Piece, read, spread
 
 Form = tuple[list[int], list[Tensor]]
@@ -57,7 +57,7 @@ def model_forms(model: Any, tokens: Shaped[Tensor, "B T *token"], seed: int) -> 
 def aggregator_forms(aggregator: Any, leaves: State, seed: int) -> Iterator[tuple[str, Form]]:
     """Yield the prefixes of 0, 1, ..., N leaves by each form, the definition first."""
     tensors, structure = flatten(leaves)
-    length, like = tensors[0].shape[1], tree_map(lambda x: x[:, 0], leaves)
+    length, like = tensors[0].shape[1], along(leaves, 0)
     counts = spread(length + 1, 65)
     defined = (arranged(reference.prefix_state(aggregator, leaves, count), like) for count in counts)
     yield "definition", _states(counts, defined)
@@ -67,7 +67,7 @@ def aggregator_forms(aggregator: Any, leaves: State, seed: int) -> Iterator[tupl
     counter = Counter.empty(aggregator, like)
     counters = [counter]
     for t in range(length):
-        counters.append(counters[-1].push(tree_map(lambda x, t=t: x[:, t], leaves)))
+        counters.append(counters[-1].push(along(leaves, t)))
     yield "push", _states(every, (c.prefix for c in counters))
     random = int(torch.randint(0, length + 1, (), generator=torch.Generator().manual_seed(seed)))
     for split in sorted({0, 1, length // 3, length // 2, random}):

@@ -1,5 +1,6 @@
 """What an output may not depend on: later tokens, how many there will be, and the other rows of a batch."""
 
+import operator
 from collections.abc import Callable
 from functools import partial
 
@@ -81,7 +82,7 @@ def check_batch_independent(subject: Subject, inputs: State) -> Report:
         forms: dict[str, Callable[..., State]] = {"scan": partial(scan, inclusive=True)}
     else:
         check_tokens(inputs, batch=2)
-        forms = {"parallel": _call, "streaming": _stream}
+        forms = {"parallel": operator.call, "streaming": _stream}
     twin, inputs = replica(subject, torch.float64), cast(inputs, torch.float64)
     batch = flatten(inputs)[0][0].shape[0]
     table: list[dict[str, Value]] = []
@@ -139,10 +140,6 @@ def _replace_others(inputs: State, row: int) -> State:
         return others
 
     return tree_map(replace, inputs)
-
-
-def _call(model: SequenceModel, tokens: Shaped[Tensor, "B T *token"]) -> Float[Tensor, "B T V"]:
-    return model(tokens)
 
 
 def _stream(model: SequenceModel, tokens: Shaped[Tensor, "B T *token"]) -> Float[Tensor, "B T V"]:

@@ -8,7 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from scannable.scans import Aggregator, Counter, State
-from scannable.scans._tree import flatten, tree_map, unflatten
+from scannable.scans._tree import along, flatten, tree_map, unflatten
 from scannable.testing._report import Finding, Report, Value, asserting
 from scannable.testing._subject import (
     Piece,
@@ -100,9 +100,9 @@ def restore_counter(aggregator: Aggregator, like: State, tensors: dict[str, Tens
 
 
 def _resume_counter(aggregator: Any, leaves: State, place: int) -> dict[str, Value]:
-    past, future = (tree_map(lambda x, s=s: x[:, s], leaves) for s in (slice(place), slice(place, None)))
+    past, future = along(leaves, slice(place)), along(leaves, slice(place, None))
     other = tree_map(lambda x: x.flip(1), leaves)
-    like = tree_map(lambda x: x[:, 0], leaves)
+    like = along(leaves, 0)
 
     def begin() -> Counter:
         return Counter.empty(aggregator, like).extend(past)[1]
@@ -118,8 +118,8 @@ def _resume_counter(aggregator: Any, leaves: State, place: int) -> dict[str, Val
 def _continue(counter: Counter, leaves: State) -> tuple[State, dict[str, Tensor]]:
     """Push one leaf, extend by the others; return all prefixes, and the tensors at the end."""
     before = counter.prefix
-    counter = counter.push(tree_map(lambda x: x[:, 0], leaves))
-    prefixes, counter = counter.extend(tree_map(lambda x: x[:, 1:], leaves))
+    counter = counter.push(along(leaves, 0))
+    prefixes, counter = counter.extend(along(leaves, slice(1, None)))
     return [before, prefixes, counter.prefix], counter_tensors(counter)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from scannable.models import ModelConfig, TransformerPSMConfig
+from scannable.scans._option import check_option
 from scannable.training._device import named
 from scannable.training._optim import OptimiserConfig
 
@@ -74,12 +75,6 @@ class RunConfig:
                 f"save_every={self.save_every} and time_limit={self.time_limit}; leave the limit out to train to the "
                 f"last step, and set save_every to 1e9 to save at the end only."
             )
-        if self.precision not in get_args(Precision):
-            raise ValueError(
-                f"precision must be one of {get_args(Precision)}, got {self.precision!r}; choose one of these."
-            )
-        if self.parallel not in get_args(Parallel):
-            raise ValueError(
-                f"parallel must be one of {get_args(Parallel)}, got {self.parallel!r}; choose one of these."
-            )
+        check_option("precision", self.precision, get_args(Precision))
+        check_option("parallel", self.parallel, get_args(Parallel))
         named(self.device)

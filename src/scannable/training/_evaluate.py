@@ -1,13 +1,16 @@
 """How well and how fast a model does at each of several lengths, in its parallel or its streaming form."""
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from scannable.scans._option import check_option
 from scannable.tasks import Batch, Task, error_without_last, final_error, loss, token_error
 from scannable.training._seeds import derive
 
@@ -74,8 +77,7 @@ def evaluate(
     Raises:
         ValueError: If ``form`` is not one of these, or a number is below 1.
     """
-    if form not in get_args(Form):
-        raise ValueError(f"form must be one of {get_args(Form)}, got {form!r}; choose one of these.")
+    check_option("form", form, get_args(Form))
     if singles < 0:
         raise ValueError(f"singles must be at least 0, got singles={singles}; raise it.")
     if min(sequences, piece, tokens) < 1:
@@ -157,19 +159,11 @@ class _Scores:
 
     def stream(self, model: Any, batch: Batch, piece: int, singles: int) -> None:
         """Read piece by piece and carry the stream."""
-        rows, length = batch.tokens.shape
-        stream = self._timed(model.start, rows)
-        read = []
-        for start, stop in _parts(length, piece, singles):
-            part = Batch(*(x[:, start:stop] for x in batch))
-            tokens = part.tokens.to(self.device)
-            if stop - start == 1:
-                logits, stream = self._timed(model.step, stream, tokens[:, 0])
-                logits = logits[:, None]
-            else:
-                logits, stream = self._timed(model.prefill, stream, tokens, logits="all")
-            read.append(self._add(logits, part))
-            self.stream_bytes = max(self.stream_bytes or 0, stream.nbytes // rows)
+        read, pieces = [], streamed(model, batch.tokens.to(self.device), piece, singles)
+        while found := self._timed(next, pieces, None):
+            place, logits, stream = found
+            read.append(self._add(logits, Batch(*(x[:, place] for x in batch))))
+            self.stream_bytes = max(self.stream_bytes or 0, stream.nbytes // len(batch.tokens))
         self.predictions.append(torch.cat(read, 1))
 
     def _add(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -178,10 +172,10 @@ class _Scores:
             self.loss += asked * float(loss(logits, batch.to(self.device)))
         return logits.argmax(-1).cpu()
 
-    def _timed(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def _timed(self, function: Any, *args: Any) -> Any:
         self._wait()
         start = time.perf_counter()
-        result = function(*args, **kwargs)
+        result = function(*args)
         self._wait()
         self.seconds += time.perf_counter() - start
         return result
@@ -191,11 +185,19 @@ class _Scores:
             torch.cuda.synchronize(self.device)
 
 
-def _parts(length: int, piece: int, singles: int) -> Iterator[tuple[int, int]]:
-    """Cut ``length`` tokens into a piece, some single ones, a piece, and so on."""
-    start = 0
-    while start < length:
-        for size in (piece, *[1] * singles):
-            if start < length:
-                yield start, min(length, start + size)
-            start += size
+def streamed(
+    model: Any, tokens: Int[Tensor, "B T"], piece: int, singles: int
+) -> Iterator[tuple[slice, Float[Tensor, "B n V"], Any]]:
+    """Read a piece, some single tokens, a piece, and so on; yield the place of each, its logits, and the stream."""
+    stream, start = model.start(len(tokens)), 0
+    for size in itertools.cycle((piece, *[1] * singles)):
+        part = tokens[:, start : start + size]
+        if not part.shape[1]:
+            return
+        if part.shape[1] == 1:
+            logits, stream = model.step(stream, part[:, 0])
+            logits = logits[:, None]
+        else:
+            logits, stream = model.prefill(stream, part, logits="all")
+        yield slice(start, start + size), logits, stream
+        start += size

@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
+from scannable.scans._option import check_option
+
 Shape = Literal["cosine", "linear", "stable"]
 
 
@@ -33,10 +35,7 @@ class OptimiserConfig:
     """The largest norm of the whole gradient; longer ones are shortened to it."""
 
     def __post_init__(self) -> None:
-        if self.schedule not in get_args(Shape):
-            raise ValueError(
-                f"schedule must be one of {get_args(Shape)}, got {self.schedule!r}; choose one of these."
-            )
+        check_option("schedule", self.schedule, get_args(Shape))
         if not all(0 < value < math.inf for value in (self.rate, self.clip, self.epsilon)):
             raise ValueError(
                 f"rate, clip and epsilon must be finite and above zero, got rate={self.rate}, clip={self.clip} and "

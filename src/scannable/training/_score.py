@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from scannable.data import Text
 from scannable.data import tokenizer as tokenizer_of
 from scannable.scans import merges
+from scannable.scans._option import check_option
 from scannable.training._config import Precision
-from scannable.training._evaluate import Form, _parts
+from scannable.training._evaluate import Form, streamed
 from scannable.training._scores import Reading, Scores
 
 LOGITS = 4096
@@ -63,13 +64,9 @@ def score(
     if piece is None:
         piece = min(200, 2 * length // 5 | 1) if reading == "blocked" else 200
     _check(model, text, length=length, tokens=tokens, piece=piece, singles=singles)
-    for name, value, kind in (
-        ("reading", reading, Reading),
-        ("form", form, Form),
-        ("precision", precision, Precision),
-    ):
-        if value not in get_args(kind):
-            raise ValueError(f"{name} must be one of {get_args(kind)}, got {value!r}; choose one of these.")
+    check_option("reading", reading, get_args(Reading))
+    check_option("form", form, get_args(Form))
+    check_option("precision", precision, get_args(Precision))
     count = len(text.ids) - 1
     edges = _edges(text, reading, length)
     nats, device = np.empty(count), next(model.parameters()).device
@@ -162,15 +159,10 @@ def _stream(
     model: Any, read: Int[Tensor, "B T"], targets: Int[Tensor, "B T"], piece: int, singles: int
 ) -> Float[Tensor, "B T"]:
     """Read piece by piece and some tokens step by step, and carry the stream."""
-    stream, losses = model.start(len(read)), []
-    for start, stop in _parts(read.shape[1], piece, singles):
-        if stop - start == 1:
-            logits, stream = model.step(stream, read[:, start])
-            logits = logits[:, None]
-        else:
-            logits, stream = model.prefill(stream, read[:, start:stop], logits="all")
+    losses = []
+    for place, logits, _ in streamed(model, read, piece, singles):
         wide = logits if logits.dtype == torch.float64 else logits.float()
-        target = targets[:, start:stop]
+        target = targets[:, place]
         found = F.cross_entropy(wide.flatten(0, 1), target.flatten(), reduction="none")
         losses.append(found.view(target.shape))
     return torch.cat(losses, 1)

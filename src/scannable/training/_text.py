@@ -5,10 +5,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from scannable.data import Splits, Text, read, tokenizer
+from scannable.data import Splits, read, tokenizer
+from scannable.scans._option import check_option
 from scannable.tasks import Batch
 from scannable.training._config import RunConfig
 from scannable.training._distributed import Peers
@@ -36,10 +37,7 @@ class TextConfig:
     def __post_init__(self) -> None:
         if self.length < 1:
             raise ValueError(f"length must be at least 1, got {self.length}; raise it.")
-        if self.tokenizer not in get_args(TokenizerName):
-            raise ValueError(
-                f"tokenizer must be one of {get_args(TokenizerName)}, got {self.tokenizer!r}; choose one of these."
-            )
+        check_option("tokenizer", self.tokenizer, get_args(TokenizerName))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +90,7 @@ class TextCourse:
         self.about = _about(splits, config.check_tokens)
         self.ids = torch.from_numpy(splits.train.ids.astype(np.int32)).to(self.device)
         # The first token is only read.
-        self.held_out = _beginning(splits.valid, config.check_tokens + 1)
+        self.held_out = splits.valid.beginning(config.check_tokens + 1)
         self.windows = (len(self.ids) - self.length) // self.length
         if self.windows < 1:
             raise ValueError(
@@ -111,9 +109,9 @@ class TextCourse:
         first = step * self.rows + self.peers.rank * share
         places = range(first, first + share)
         starts = torch.stack([self._start(place) for place in places]).to(self.device)
-        ids = self.ids[starts[:, None] + torch.arange(self.length + 1, device=self.device)].long()
-        tokens, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
-        return Batch(tokens, targets, torch.ones_like(tokens, dtype=torch.bool))
+        return next_tokens(
+            self.ids[starts[:, None] + torch.arange(self.length + 1, device=self.device)].long()
+        )
 
     def loss(self, model: Any, batch: Batch) -> Float[Tensor, ""]:
         return text_loss(model, batch)
@@ -172,6 +170,12 @@ def changes(facts: dict[str, Any], found: dict[str, str]) -> str:
     )
 
 
+def next_tokens(ids: Int64[Tensor, "B T1"]) -> Batch:
+    """Ask for the token after each one but the last."""
+    tokens, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+    return Batch(tokens, targets, torch.ones_like(tokens, dtype=torch.bool))
+
+
 def text_loss(model: Any, batch: Batch) -> Float[Tensor, ""]:
     """Return the mean cross-entropy (nats) over the places that are asked; logits are never kept."""
     share = batch.mask / batch.mask.sum()
@@ -185,7 +189,3 @@ def _about(splits: Splits, check_tokens: int) -> str:
         f"{min(check_tokens, count - 1):,} tokens of it."
         f"{f' Not read, since their names say no part: {some}.' if some else ''}"
     )
-
-
-def _beginning(text: Text, tokens: int) -> Text:
-    return Text(ids=text.ids[:tokens], starts=text.starts[text.starts < tokens], tokenizer=text.tokenizer)

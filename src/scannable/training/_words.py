@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scannable.scans._option import check_option
 from scannable.tasks import Batch, WordProblem, WordProblemConfig, loss
 from scannable.training._config import RunConfig
 from scannable.training._curriculum import Curriculum, CurriculumConfig
@@ -30,10 +31,7 @@ class WordRunConfig(RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.draw not in get_args(Place):
-            raise ValueError(
-                f"draw must be one of {get_args(Place)}, got {self.draw!r}; choose one of these."
-            )
+        check_option("draw", self.draw, get_args(Place))
         Curriculum.begin(self.curriculum, self.task.shortest, self.task.longest)
 
     @property

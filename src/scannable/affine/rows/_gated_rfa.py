@@ -10,6 +10,7 @@ from scannable.affine._actions import Scalar
 from scannable.affine._check import check_sizes
 from scannable.affine._heads import head_width, unit_length
 from scannable.affine._layer import Carry, Layer, Row
+from scannable.scans._option import check_option
 
 
 class GatedRFA(Layer):
@@ -49,8 +50,7 @@ class GatedRFA(Layer):
     ) -> None:
         super().__init__(width)
         check_sizes(projections=projections)
-        if features not in ("fourier", "arccos"):
-            raise ValueError(f"features must be one of ['fourier', 'arccos'], got {features!r}.")
+        check_option("features", features, ("fourier", "arccos"))
         self.heads, self.features = heads, features
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.decay = nn.Linear(width, heads, bias=False)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from scannable.affine._actions import Identity
 from scannable.affine._heads import HeadNorm, head_width
 from scannable.affine._layer import Carry, Layer, Row
+from scannable.scans._option import check_option
 
 
 def _above_zero(x: Tensor) -> Tensor:
@@ -54,8 +55,7 @@ class LinearAttention(Layer):
     ) -> None:
         super().__init__(width)
         values = head_width(width, heads)
-        if feature_map not in FEATURES:
-            raise ValueError(f"feature_map must be one of {list(FEATURES)}, got {feature_map!r}.")
+        check_option("feature_map", feature_map, tuple(FEATURES))
         if normalised and feature_map == "identity":
             raise ValueError(
                 "normalised=True needs features that are not negative, got feature_map='identity'; "

@@ -44,9 +44,8 @@ def codes(aggregator: Any, states: State) -> list[int] | list[None]:
     """Return which code the last slot of each merged state is, where the aggregator has a codebook."""
     if not isinstance(aggregator, Codebook):
         return [None] * len(tree_leaves(states)[0])
-    vectors = aggregator.codes.vectors()
     last = states.flatten(1, -2)[:, -1] if states.dim() > 2 else states
-    return (last @ vectors.T - vectors.square().sum(-1) / 2).argmax(-1).tolist()
+    return aggregator.nearness(last).argmax(-1).tolist()
 
 
 def likeliest(logits: Float[Tensor, "R V"]) -> list[list[dict[str, Any]]]:

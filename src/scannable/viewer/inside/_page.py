@@ -5,7 +5,7 @@ from typing import Any
 from scannable.viewer._json import BYTES
 from scannable.viewer.inside._file import FORMAT, KIND, LEAVES, SCHEMA, check_trace
 from scannable.viewer.parts._interactive import interactive_page
-from scannable.viewer.parts._page import card
+from scannable.viewer.parts._page import buttons, card
 
 _MOVES = (
     ("whole", "all", "Show the whole tree"),
@@ -74,8 +74,8 @@ def _settings() -> str:
         '<section class="card settings options" aria-label="What is shown">'
         '<label for="measure">Colour and size <select id="measure"></select></label>'
         f'<div class="group" role="group" aria-label="Part of the tree">Part: <output id="in-view"></output>'
-        f'<div class="buttons">{_buttons(_MOVES)}</div></div>'
-        f'<div class="group" role="group" aria-label="Save">Save<div class="buttons">{_buttons(_SAVES)}</div></div>'
+        f"{buttons(_MOVES)}</div>"
+        f'<div class="group" role="group" aria-label="Save">Save{buttons(_SAVES)}</div>'
         '<label for="file">Another trace <input type="file" id="file" accept=".json,application/json"></label>'
         "</section>"
     )
@@ -97,10 +97,3 @@ def _inside() -> str:
 
 def _table(key: str, words: str) -> str:
     return f'<details class="card"><summary>{words}</summary><div id="{key}"></div></details>'
-
-
-def _buttons(entries: tuple[tuple[str, str, str], ...]) -> str:
-    return "".join(
-        f'<button type="button" id="{key}" aria-label="{words}" title="{words}">{sign}</button>'
-        for key, sign, words in entries
-    )

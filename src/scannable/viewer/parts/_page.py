@@ -105,6 +105,15 @@ def folded(summary: str, inner: str) -> str:
     return f"<details><summary>{escape(summary)}</summary>{inner}</details>"
 
 
+def buttons(entries: Sequence[tuple[str, str, str]]) -> str:
+    """Draw buttons: the key of each, its sign, and its name."""
+    drawn = "".join(
+        f'<button type="button" id="{key}" aria-label="{words}" title="{words}">{sign}</button>'
+        for key, sign, words in entries
+    )
+    return f'<div class="buttons">{drawn}</div>'
+
+
 def _cell(cell: Cell) -> str:
     text, kind = cell if isinstance(cell, tuple) else (cell, "")
     return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"

@@ -29,12 +29,12 @@ def language_table(found: Record, length: int = 512) -> list[Record]:
     ]
 
 
-def blocked(record: Record, form: str = "parallel", precision: str = "float32") -> Record:
-    """Return the figures of the blocked reading of a row's record."""
+def blocked(record: Record) -> Record:
+    """Return the figures of the blocked reading of a row's record, in parallel and in float32."""
     return next(
         score
         for score in record["scores"]
-        if (score["reading"], score["form"], score["precision"]) == ("blocked", form, precision)
+        if (score["reading"], score["form"], score["precision"]) == ("blocked", "parallel", "float32")
     )
 
 

@@ -5,7 +5,7 @@ from html import escape
 
 from scannable.viewer.family._section import family_section
 from scannable.viewer.parts._interactive import interactive_page
-from scannable.viewer.parts._page import card
+from scannable.viewer.parts._page import buttons, card
 from scannable.viewer.scan._operators import OPERATORS
 from scannable.viewer.scan._plan import LONGEST, plan
 
@@ -69,21 +69,17 @@ def _settings() -> str:
 
 
 def _transport() -> str:
-    buttons = (
+    moves = (
         ("first", "|◀", "First step"),
         ("back", "◀", "One step back"),
         ("play", "▶ play", "Play"),
         ("next", "▶", "One step on"),
         ("last", "▶|", "Last step"),
     )
-    drawn = "".join(
-        f'<button type="button" id="{key}" aria-label="{words}" title="{words}">{sign}</button>'
-        for key, sign, words in buttons
-    )
     speeds = "".join(f'<option value="{slow}">{name}</option>' for slow, name in _SPEEDS.items())
     return (
         '<section class="card transport" aria-label="Steps">'
-        f'<div class="buttons">{drawn}</div>'
+        f"{buttons(moves)}"
         '<input type="range" id="scrub" min="0" step="1" aria-label="Step">'
         '<output id="step-shown" for="scrub"></output>'
         f'<select id="speed" aria-label="Speed">{speeds}</select>'

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from rich.console import Console
 
 from scannable.cli import _main, main
@@ -111,6 +112,34 @@ def test_a_failure_gives_1_and_one_sentence_without_traceback(capsys):
     captured = capsys.readouterr()
     assert "RUN must be a run's folder or the name of a packaged model, got 'no-such-run'" in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "got this from it: no more; take a smaller model, fewer --tokens"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried\nmore"),
+            "from it: CUDA out of memory. Tried; take",
+        ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+            "can't allocate memory: 9 bytes;",
+        ),
+        (RuntimeError("a defect"), None),
+    ],
+)
+def test_too_little_memory_is_told_with_a_cure_and_a_defect_is_not_hidden(monkeypatch, capsys, error, told):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("scannable.cli._generate.run", fail)
+    if told is None:
+        with pytest.raises(RuntimeError, match="a defect"):
+            main(["generate", "run", "x"])
+    else:
+        assert main(["generate", "run", "x"]) == 1
+        assert told in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_text_with_brackets_is_refused(capsys):

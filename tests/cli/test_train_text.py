@@ -129,7 +129,9 @@ def test_files_that_are_of_no_part_are_named(command, capsys, tmp_path):
         (folder / name).write_text("Row, row, row your boat. " * 20)
     command[command.index("--data") + 1] = str(folder)
     assert main(command) == 0
-    assert "Not read, since their names say no part: paris.txt, rome.txt." in one_line(capsys)
+    assert "Not read, since their names say no part, or they are folders: paris.txt, rome.txt." in one_line(
+        capsys
+    )
 
 
 def test_what_is_held_out_is_said(command, capsys, tmp_path):

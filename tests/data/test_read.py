@@ -90,6 +90,10 @@ DAMAGED = {
         "must be text in UTF-8, got UTF-16, since it begins with the bytes ff fe",
     ),
     "turned.txt": (b"\xfe\xff\0R", "must be text in UTF-8, got UTF-16, since it begins with the bytes fe ff"),
+    "wider.txt": (
+        "Row".encode("utf-32"),
+        "must be text in UTF-8, got UTF-32, since it begins with the bytes ff fe 00 00",
+    ),
     "odd.u16": (b"\x01\x00\x02", "must hold ids of two bytes each, got 3 bytes, an odd number"),
     "large.u16": (b"\x01\x00\xff\xff", "must hold ids from 0 to 50256, .* 'gpt2', got 65535 at place 1"),
     "cut.txt.xz": (lzma.compress(WORDS.encode())[:-9], "must be a whole .xz file, got one that breaks off"),
@@ -228,6 +232,26 @@ def test_a_missing_file_is_named(numbers, promised, missing, tmp_path):
         f"all numbered files of the train part, got {len(numbers)} of them without number {missing};",
     ):
         read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing"), [((0,), "1, 2"), ((0, 1), "2"), ((1, 3), "2"), ((0, 1, 2), ""), ((1, 2, 3), "")]
+)
+def test_names_that_say_how_many_files_there_are_are_taken_by_their_word(numbers, missing, tmp_path):
+    for number in numbers:
+        write(tmp_path / f"train-{number:05}-of-00003.txt", WORDS)
+    if missing:
+        with refused(ValueError, f"got {len(numbers)} of them without number {missing};"):
+            read(tmp_path)
+    else:
+        assert len(read(tmp_path).train.starts) > 0
+
+
+def test_a_folder_named_like_a_part_is_not_read_and_named(tmp_path):
+    write(tmp_path / "train.txt", WORDS)
+    for name in ("valid", "notes"):
+        (tmp_path / name).mkdir()
+    assert read(tmp_path).unread == ("valid",)
 
 
 @pytest.mark.parametrize("numbers", [(2024,), (2019, 2021), (20240131, 20240229)])

@@ -127,6 +127,38 @@ def test_a_rate_at_which_training_diverges_is_not_chosen(ids, tmp_path):
         language(small(ids, row="decoder", rates=(1e9,)), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("fields", "error", "words"),
+    [
+        ({"test": Path("nowhere.u16")}, FileNotFoundError, "nowhere.u16 must be a file"),
+        ({"test": Path("one.u16")}, ValueError, "must have at least 2 tokens, got 1; give a longer one"),
+        ({"seed": -1}, ValueError, "seed must be from 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_training(ids, tmp_path, monkeypatch, fields, error, words):
+    monkeypatch.chdir(tmp_path)
+    Path("one.u16").write_bytes(b"\1\0")
+    with pytest.raises(error, match=words):
+        language(small(ids, row="decoder", **fields), "runs")
+    assert not Path("runs").exists()
+
+
+def test_rates_that_print_alike_are_tried_apart(ids, tmp_path):
+    rates = (1e-3, 1.0000001e-3)
+    found = language(small(ids, row="decoder", rates=rates, tokens=0, stream=0), tmp_path)
+    assert [trial["rate"] for trial in found["trials"]] == list(rates)
+
+
+@pytest.mark.parametrize("kept", [None, "", '{"event": "progress", "step": 2}\n'])
+def test_a_log_that_was_lost_is_told_with_a_cure(ids, tmp_path, kept):
+    config = small(ids, row="decoder", rates=(1e-3,), tokens=0, stream=0)
+    language(config, tmp_path)
+    log = tmp_path / "decoder-rate-0.001/metrics.jsonl"
+    log.unlink() if kept is None else log.write_text(kept)
+    with pytest.raises(ValueError, match=r"got one that says nothing of textcheck; remove that folder"):
+        language(config, tmp_path)
+
+
 def in_processes(count, *given):
     here = Path(__file__)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
@@ -152,6 +184,8 @@ def test_two_processes_train_together_and_the_first_one_measures(ids, tmp_path):
     assert two["scores"][0]["loss"] == pytest.approx(one["scores"][0]["loss"], abs=1e-5)
     assert two["stream"]["tokens"] == one["stream"]["tokens"]
     assert json.loads((tmp_path / "two/decoder-0/results.json").read_text()) == two
+    (again,) = in_processes(1, ids, tmp_path / "two", 1e-2)
+    assert again["training"]["processes"] == 2
     for refusal in in_processes(2, ids, tmp_path / "rates"):
         assert "one process, got 2 and no rate" in refusal
 

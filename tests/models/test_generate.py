@@ -132,7 +132,8 @@ def test_top_p_draws_from_the_fewest_that_hold_so_much():
     assert (drawn(*logits, top_p=0.7) > 0).tolist() == [False, True, False, True]
     assert (drawn(*logits, top_p=0.8) > 0).tolist() == [False, True, True, True]
     assert torch.equal(drawn(*logits, top_p=1.0), drawn(*logits))
-    assert drawn(*logits, top_p=1e-9).tolist() == [0, 1, 0, 0]
+    for share in (1e-9, 1e-46, 1e-300):
+        assert drawn(*logits, top_p=share).tolist() == [0, 1, 0, 0]
 
 
 def test_both_limits_hold_together():
@@ -144,12 +145,14 @@ def kept(model, *counts, spoil=lambda logits: None):
     """Write on; list the bytes that the stepper keeps, and the objects in Python, after so many tokens."""
     drawn, logits = sampler(generator=torch.Generator().manual_seed(0)), torch.zeros(1, VOCABULARY)
     reader, found = model.stepper(model.start()), []
+    gc.freeze()  # what other tests left is not counted
     for count in range(1, counts[-1] + 1):
         logits = reader.step(drawn(logits))
         spoil(logits)
         if count in counts:
             gc.collect()
             found.append((reader.nbytes, len(gc.get_objects())))
+    gc.unfreeze()
     return [torch.tensor(column) for column in zip(*found, strict=True)]
 
 
@@ -182,6 +185,7 @@ def test_memory_that_grows_shows():
         ({"temperature": -1.0}, "temperature >= 0"),
         ({"temperature": float("nan")}, "temperature >= 0"),
         ({"temperature": float("inf")}, "temperature >= 0"),
+        ({"temperature": 10**400}, "temperature >= 0"),
         ({"top_k": 0}, "top_k >= 1"),
         ({"top_k": 2.5}, "a whole top_k"),
         ({"top_p": 0.0}, "0 < top_p <= 1"),

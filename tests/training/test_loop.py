@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import random
@@ -6,13 +7,15 @@ import signal
 import threading
 import time
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from scannable.models import AffineLanguageModelConfig, DecoderConfig, TransformerPSMConfig, build
 from scannable.tasks import Batch, WordProblemConfig
-from scannable.training import Check, CurriculumConfig, Progress, load, read_config, train
+from scannable.training import Check, CurriculumConfig, Progress, load, read_config, save, train
 from scannable.training import _files as files_module
 from scannable.training import _run as run_module
 from scannable.training._checkpoint import read_tensors, weights, write_tensors
@@ -303,6 +306,26 @@ def test_the_files_of_a_run_have_the_modes_of_the_umask(tmp_path, mask):
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "run").iterdir()} == {0o666 & ~mask}
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ({"steps": 12.0}, "config.steps must be of type int, got 12.0"),
+        ({"seed": 1.5}, "config.seed must be of type int, got 1.5"),
+        ({"tokens": np.int64(64)}, r"config.tokens must be of type int, got (np.int64\(64\)|64)"),
+        ({"time_limit": Path("x")}, "config.time_limit must be of type"),
+    ],
+)
+def test_a_config_that_could_not_be_read_back_is_refused_and_nothing_is_written(tmp_path, field, words):
+    model, folder = build(CONFIG.model, CONFIG.vocabulary), tmp_path / "run"
+    wrong = copy.copy(CONFIG)
+    for name, value in field.items():
+        object.__setattr__(wrong, name, value)
+    for write in (lambda: train(wrong, folder), lambda: save(model, wrong, folder)):
+        with pytest.raises(ValueError, match=words):
+            write()
+    assert not folder.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -140,7 +140,7 @@ def test_a_disk_without_room_stops_with_the_path_and_leaves_the_last_checkpoint(
     assert same_state(folder, tmp_path / "whole")
 
 
-def test_metrics_without_room_are_named_and_their_step_is_kept(tmp_path, shards, monkeypatch):
+def test_metrics_without_room_are_named_and_come_again(tmp_path, shards, monkeypatch):
     write = Log.write
 
     def full(log, event):
@@ -155,10 +155,27 @@ def test_metrics_without_room_are_named_and_their_step_is_kept(tmp_path, shards,
             OSError, match=r"metrics\.jsonl must have room on its disk, got No space left.*; make room"
         ):
             train(config, tmp_path / "run")
-    assert seen(tmp_path / "run") == 6
     train(config, tmp_path / "run")
     train(config, tmp_path / "whole")
     assert same_state(tmp_path / "run", tmp_path / "whole")
+    noted = [
+        [
+            (event["event"], event["step"], event["loss"])
+            for event in map(json.loads, log.read_text().splitlines())
+        ]
+        for log in (tmp_path / "run/metrics.jsonl", tmp_path / "whole/metrics.jsonl")
+    ]
+    assert noted[0] == noted[1]
+
+
+def test_a_report_without_room_is_not_the_folders_and_its_step_is_kept(tmp_path, shards):
+    def full(event):
+        if event.step == 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"^\[Errno 28\] No space left on device$"):
+        train(make(shards, save_every=60.0), tmp_path / "run", report=full)
+    assert seen(tmp_path / "run") == 6
 
 
 @pytest.mark.parametrize("fault", ["missing", "changed"])

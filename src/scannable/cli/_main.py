@@ -71,6 +71,22 @@ def _run(name: str, rest: list[str]) -> int:
         return _failed(error, _told(error))
     except (ValueError, TypeError, ArithmeticError, ImportError) as error:
         return _failed(error, str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _too_large(error):
+            raise
+        return _failed(error, _FULL.format(str(error).partition("\n")[0] or "no more"))
+
+
+_FULL = (
+    "All of the work must fit the memory, got this from it: {}; take a smaller model, fewer --tokens or shorter texts, "
+    "or train in more --parts."
+)
+
+
+def _too_large(error: Exception) -> bool:
+    """Tell whether memory was short: torch has a class for that on a GPU, and only words on a CPU."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return bool({"MemoryError", "OutOfMemoryError"} & {*kinds}) or "can't allocate memory" in str(error)
 
 
 def _failed(error: Exception, words: str) -> int:

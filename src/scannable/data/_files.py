@@ -11,6 +11,10 @@ from jaxtyping import Integer, UInt16
 
 from scannable.data._tokenizer import Tokenizer
 
+_OTHERS = {
+    "UTF-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "UTF-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 _IDS = (".u16", ".u16.xz", ".u16.gz", ".npy")
 
 
@@ -44,11 +48,12 @@ def load(path: Path, tokenizer: Tokenizer) -> UInt16[np.ndarray, " T"]:
 
 def _text(path: Path) -> str:
     content = _unpacked(path)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(
-            f"{path} must be text in UTF-8, got UTF-16, since it begins with the bytes {content[:2].hex(' ')}; "
-            f"convert it to UTF-8."
-        )
+    for encoding, marks in _OTHERS.items():
+        if mark := next((mark for mark in marks if content.startswith(mark)), None):
+            raise ValueError(
+                f"{path} must be text in UTF-8, got {encoding}, since it begins with the bytes {mark.hex(' ')}; "
+                f"convert it to UTF-8."
+            )
     try:
         place = content.find(b"\0")
         if place < 0:

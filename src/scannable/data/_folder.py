@@ -59,9 +59,10 @@ def parts(folder: Path) -> dict[str, list[Path]]:
 
 
 def others(folder: Path, found: dict[str, list[Path]]) -> tuple[str, ...]:
-    """Name the files of a folder that are of none of the parts that were found."""
+    """Name what is in a folder and of none of the parts that were found: files, and folders named like a part."""
     taken = {path for paths in found.values() for path in paths}
-    return tuple(path.name for path in _shown(folder) if path.is_file() and path not in taken)
+    left = [path for path in _shown(folder) if path not in taken]
+    return tuple(path.name for path in left if path.is_file() or _PART.search(path.name))
 
 
 def _shown(folder: Path) -> list[Path]:
@@ -96,7 +97,7 @@ def _in_order(folder: Path, part: str, paths: list[Path]) -> list[Path]:
         )
     first, dates = min(min(known), 1), min(known) >= DATES
     counted = range(0) if dates else range(first, max(known) + 1)
-    missing = sorted({*counted, *_promised(folder, part)} - set(known))
+    missing = sorted({*counted, *_promised(folder, part), *_announced(paths, max(known))} - set(known))
     if missing:
         raise ValueError(
             f"{folder} must hold all numbered files of the {part} part, got {len(known)} of them without number "
@@ -109,6 +110,13 @@ def _number(path: Path) -> int | None:
     found = _PART.search(path.name)
     number = re.match(r"[.\-_]?(\d+)", path.name[found.end() :]) if found else None
     return int(number[1]) if number else None
+
+
+def _announced(paths: list[Path], last: int) -> set[int]:
+    """The numbers of all files that names such as ``train-00000-of-00003`` announce, from 0 unless the last is 3."""
+    counts = [int(found[1]) for path in paths if (found := re.search(r"\d-of-(\d+)", path.name))]
+    count = max(counts, default=0)
+    return {number + (last == count) for number in range(count)}
 
 
 def _promised(folder: Path, part: str) -> set[int]:

@@ -69,6 +69,13 @@ def language(
             f"tokens=0 and without torchrun."
         )
     folder, say, device = Path(folder), report or (lambda *_: None), available(config.device)
+    # Whatever is wrong with what was asked for is said before anything is trained.
+    text = read_text(config.test) if config.test else read(config.data).valid
+    if len(text.ids) < 2:
+        raise ValueError(
+            f"The text that is reported on must have at least 2 tokens, got {len(text.ids)}; give a longer one."
+        )
+    _run(config, config.rate or config.rates[0], 1)
     place, trials, rate = folder / config.name, None, config.rate
     if rate is None:
         trials = {rate: _trial(config, rate, folder, say) for rate in config.rates}
@@ -92,7 +99,6 @@ def language(
         "config": asdict(config)
         | {"data": config.data and Path(config.data).name, "test": config.test and config.test.name},
     }
-    text = read_text(config.test) if config.test else read(config.data).valid
     run = _run(config, rate, max(1, config.tokens))
     if config.tokens:
         found["training"] = _train(run, place, say)
@@ -134,38 +140,54 @@ def _run(config: LanguageConfig, rate: float, tokens: int) -> TextRunConfig:
 def _trial(config: LanguageConfig, rate: float, folder: Path, say: Report) -> float:
     """Return the loss on the valid part that a rate leads to in a short run, infinite if it does not stay finite."""
     run = _run(replace(config, seed=0), rate, config.trial_tokens)
-    place = folder / f"{config.row}-rate-{rate:g}"
+    place = folder / f"{config.row}-rate-{rate!r}"
     try:
         train(replace(run, check_every=run.steps), place, report=partial(say, f"rate {rate:g}"))
     except FloatingPointError:
         return math.inf
-    return [event["loss"] for event in history(place) if event["event"] == "textcheck"][-1]
+    return _events(place, "textcheck")[-1]["loss"]
 
 
 def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any] | None:
     """Train, and let the first process tell what it took; taken up again, it has not seen the peak of memory."""
     device, whole = torch.device(run.device), not (folder / CHECKPOINT).exists()
-    rank, processes = started()
+    rank, _ = started()
     if device.type == "cuda" and rank == 0:
         torch.cuda.reset_peak_memory_stats(device)
     result = train(run, folder, report=partial(say, "training"))
     if rank > 0:
         return None
-    events = history(folder)
-    progress = [event for event in events if event["event"] == "progress"]
-    checks = [event for event in events if event["event"] == "textcheck"]
+    progress, checks = _events(folder, "progress"), _events(folder, "textcheck")
+    # Logs of before this was noted are of one process.
+    counts = [event.get("processes", 1) for event in progress]
+    speeds = [
+        event["tokens_per_second"]
+        for event, count in zip(progress, counts, strict=True)
+        if count == counts[-1]
+    ]
     model, _ = load(folder)
     return {
         "steps": result.step,
         "tokens": result.step * run.tokens,
         "seconds": result.seconds,
-        "processes": processes,
-        "tokens_per_second": statistics.median(event["tokens_per_second"] for event in progress),
+        "processes": counts[-1],
+        "tokens_per_second": statistics.median(speeds),
         "peak_bytes": _peak(device) if whole else None,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "losses": [[event["step"], event["loss"]] for event in progress],
         "valid_losses": [[event["step"], event["loss"]] for event in checks],
     }
+
+
+def _events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """Read what a run noted down of one kind."""
+    found = [event for event in history(folder) if event["event"] == kind]
+    if not found:
+        raise ValueError(
+            f"{folder} must hold the log of its run, got one that says nothing of {kind}; remove that folder, and "
+            f"give the same command again."
+        )
+    return found
 
 
 def _peak(device: torch.device) -> int | None:

@@ -1,7 +1,7 @@
 """Generation: tokens one after another, each drawn from what the model says of the text so far."""
 
 import itertools
-import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -72,7 +72,7 @@ def sampler(
         ValueError: If an option makes no sense.
     """
     if (
-        not 0 <= temperature < math.inf
+        not 0 <= temperature <= sys.float_info.max
         or not (top_k is None or (isinstance(top_k, int) and top_k >= 1))
         or not (top_p is None or 0 < top_p <= 1)
     ):
@@ -117,7 +117,8 @@ def _draw(
     if top_p is not None and top_p < 1:
         ordered, order = logits.sort(descending=True)
         shares = ordered.softmax(-1)
-        # A token goes if those before it are enough; the first always stays.
+        # A token goes if those before it are enough; the first always stays, also where float32 takes 0 for top_p.
         enough = shares.cumsum(-1) - shares >= top_p
+        enough[..., 0] = False
         logits = logits.masked_fill(enough.gather(-1, order.argsort(-1)), -torch.inf)
     return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]

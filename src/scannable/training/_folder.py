@@ -112,6 +112,15 @@ def parse_config(written: Any) -> AnyRunConfig:
     return from_json(AnyRunConfig, {"kind": "words", **written} if isinstance(written, dict) else written)
 
 
+def check_types(config: AnyRunConfig) -> None:
+    """Refuse a config that could not be read back, before it is written.
+
+    Raises:
+        ValueError: If a field has another type than it should.
+    """
+    parse_config(to_json(config))
+
+
 def save(
     model: nn.Module, config: AnyRunConfig, folder: Path | str, *, dtype: torch.dtype | None = None
 ) -> None:
@@ -123,6 +132,7 @@ def save(
         folder: A new or empty folder, or one of the same config.
         dtype: What floats are stored as, such as ``torch.float16`` for half the size; by default, as they are.
     """
+    check_types(config)
     folder = Path(folder)
     claim(folder, config)
     settle(folder, config)

@@ -23,6 +23,7 @@ class Progress:
         gradient_norm: The norm of the last gradient before it was clipped.
         tokens_per_second: Tokens trained on, over the time.
         seconds: Training time since the run began, that of interrupted sessions counted in.
+        processes: How many shared the updates.
     """
 
     step: int
@@ -33,6 +34,7 @@ class Progress:
     gradient_norm: float
     tokens_per_second: float
     seconds: float
+    processes: int
 
 
 @dataclass(frozen=True, kw_only=True)

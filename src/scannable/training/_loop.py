@@ -20,7 +20,7 @@ import torch
 from scannable.training._device import available
 from scannable.training._distributed import joined
 from scannable.training._files import writing
-from scannable.training._folder import CHECKPOINT, METRICS, MODEL, claim, move_text, settle
+from scannable.training._folder import CHECKPOINT, METRICS, MODEL, check_types, claim, move_text, settle
 from scannable.training._kinds import AnyRunConfig
 from scannable.training._lock import locked
 from scannable.training._log import Event, Log, Report
@@ -74,12 +74,13 @@ def train(
         about: Called before the first step with a line for a person that says which text is held out, of a run on text.
 
     Raises:
-        ValueError: If the folder belongs to something else, another process trains in it, or its checkpoint is
-            damaged; nothing is overwritten.
+        ValueError: If a field of the config has another type than it should, the folder belongs to something else,
+            another process trains in it, or its checkpoint is damaged; nothing is overwritten.
         OSError: If the folder cannot be made or written.
         FloatingPointError: If the loss or a weight is no longer finite.
         KeyboardInterrupt: On Ctrl-C, after a checkpoint.
     """
+    check_types(config)
     folder, device = Path(folder), available(config.device)
     devices = [device] if device.type == "cuda" else []
     with (
@@ -113,18 +114,18 @@ def _train(
             move_text(folder, config)
         return _result(run, stopped)
     if not run.peers.leads:
-        return _loop(run, _ignore, interrupted)
+        return _loop(run, _ignore, _ignore, interrupted)
     settle(folder, config)
     board, metrics = folder / "tensorboard" if config.tensorboard else None, folder / METRICS
-    with writing(metrics), Log(metrics, run.step, tensorboard=board) as log:
+    with writing(metrics):
+        log = Log(metrics, run.step, tensorboard=board)
 
-        def tell(events: list[Event]) -> None:
-            for event in events:
-                log.write(event)
-            for event in events:
-                report(event)
+    def note(event: Event) -> None:
+        with writing(metrics):
+            log.write(event)
 
-        return _loop(run, tell, interrupted)
+    with log:
+        return _loop(run, note, report, interrupted)
 
 
 def _begun(folder: Path, config: AnyRunConfig, *, alone: bool) -> bool:
@@ -138,17 +139,22 @@ def _begun(folder: Path, config: AnyRunConfig, *, alone: bool) -> bool:
     return (folder / CHECKPOINT).exists()
 
 
-def _loop(run: Run, tell: Callable[[list[Event]], None], interrupted: Callable[[], bool]) -> Result:
+def _loop(run: Run, note: Report, report: Report, interrupted: Callable[[], bool]) -> Result:
     saved = time.monotonic()
     while (stopped := _stop(run)) is None:
-        events, failure = run.turn(), None
+        events, failure, noted = run.turn(), None, False
         try:
-            tell(events)
+            for event in events:
+                note(event)
+            noted = True
+            for event in events:
+                report(event)
         except BaseException as error:  # noqa: BLE001 - raised again once all processes have kept the step
             failure = error
         late = time.monotonic() - saved >= run.config.save_every
-        stop, late = run.peers.agree(interrupted() or failure is not None, late)
-        if stop or late:
+        stop, late, lost = run.peers.agree(interrupted() or failure is not None, late, not noted)
+        # What could not be noted down is not behind the checkpoint: it comes again.
+        if (stop or late) and not lost:
             run.save()
             saved = time.monotonic()
         if stop:
@@ -203,5 +209,5 @@ def _patient() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
-def _ignore(said: Event | list[Event] | str) -> None:
+def _ignore(said: Event | str) -> None:
     pass

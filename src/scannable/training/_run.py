@@ -205,6 +205,7 @@ class Run:
             gradient_norm=norm,
             tokens_per_second=latest.speed,
             seconds=self.seconds,
+            processes=self.peers.count,
         )
         self._latest = Stretch(self.device)
         return event

@@ -187,5 +187,5 @@ def _about(splits: Splits, check_tokens: int) -> str:
     return (
         f"Held out: {splits.held_out or 'the validation part'} ({count:,} tokens); checks score the first "
         f"{min(check_tokens, count - 1):,} tokens of it."
-        f"{f' Not read, since their names say no part: {some}.' if some else ''}"
+        f"{f' Not read, since their names say no part, or they are folders: {some}.' if some else ''}"
     )

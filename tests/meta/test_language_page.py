@@ -1,6 +1,7 @@
 """Every table of docs/language.md is written again from the JSON files that commands made."""
 
 import json
+import math
 import statistics
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def runs(length):
 
 
 def texts(length):
-    """Nats a token in windows on three texts, and by how many they are above the decoder's."""
+    """Nats a token in windows on three texts, by how many they are above the decoder's, and the ratio of perplexities."""
     found = {}
     for model, x in runs(length).items():
         losses, steps = x["training"]["losses"], x["training"]["steps"]
@@ -110,7 +111,7 @@ def texts(length):
         found[model] = [statistics.mean(late), x["training"]["valid_losses"][-1][1], x["blocked"]["loss"]]
     base = found.get(LANGUAGE_PEERS[length])
     rows = [
-        [f"`{model}`", *(f"{y:.3f} ({y - z:+.3f})" for y, z in zip(losses, base, strict=True))]
+        [f"`{model}`", *(f"{y:.3f} ({y - z:+.3f}, {math.exp(y - z):.3f})" for y, z in zip(losses, base, strict=True))]
         for model, losses in found.items()
     ]
     return table(["model", "trained on, last twentieth", "held-out Wikipedia", "WikiText-103"], rows)

@@ -379,7 +379,7 @@ def test_wikitext_is_what_was_published(monkeypatch):
 
 def test_wikitext_without_the_library_is_refused_with_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with refused(ImportError, r"needs the datasets library, got none; install scannable\[data\]"):
+    with refused(ImportError, r"needs the datasets library, got none; pip install '.\[data\]'"):
         read("wikitext-103")
 
 

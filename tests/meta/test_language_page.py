@@ -111,7 +111,10 @@ def texts(length):
         found[model] = [statistics.mean(late), x["training"]["valid_losses"][-1][1], x["blocked"]["loss"]]
     base = found.get(LANGUAGE_PEERS[length])
     rows = [
-        [f"`{model}`", *(f"{y:.3f} ({y - z:+.3f}, {math.exp(y - z):.3f})" for y, z in zip(losses, base, strict=True))]
+        [
+            f"`{model}`",
+            *(f"{y:.3f} ({y - z:+.3f}, {math.exp(y - z):.3f})" for y, z in zip(losses, base, strict=True)),
+        ]
         for model, losses in found.items()
     ]
     return table(["model", "trained on, last twentieth", "held-out Wikipedia", "WikiText-103"], rows)

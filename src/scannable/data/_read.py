@@ -51,8 +51,9 @@ def read(source: Path | str | None = None, tokenizer: str = "gpt2") -> Splits:
         source: None is the embedded corpus: articles of Wikipedia, in the package. "wikitext-103" is
             wikitext-103-raw-v1 through the ``datasets`` library (a folder of that name is ``./wikitext-103``). Else a
             file or folder: text in UTF-8 (``.xz`` and ``.gz`` of it, too), or ids (``.u16``, ``.u16.xz``:
-            little-endian, two bytes each, no header; ``.npy``). In a folder, names say which part a file is of:
-            see `scannable.data._folder.parts`.
+            little-endian, two bytes each, no header; ``.npy``). In a folder, a word at the beginning of a name
+            or after a dot (train, valid, val, dev, test) says which part a file is of; where no name has one, all are
+            of train.
         tokenizer: The name of a tokenizer.
 
     Returns:

@@ -32,4 +32,5 @@ class Codes(nn.Module):
         return self.weight if self.norm is None else self.norm * F.normalize(self.weight, dim=-1)
 
     def forward(self, indices: Int[Tensor, "*B"]) -> Float[Tensor, "*B D"]:
+        """Return the code of each index."""
         return F.embedding(indices, self.vectors())

@@ -79,6 +79,7 @@ class VectorEncoder(nn.Module):
     absolute = False
 
     def forward(self, vectors: Float[Tensor, "R n D"], position: int = 0) -> Float[Tensor, "R n D"]:
+        """Return the vectors as they are."""
         return vectors
 
 

@@ -140,5 +140,5 @@ def _board(folder: Path, step: int) -> Any:
         return SummaryWriter(str(folder), purge_step=step + 1)
     raise ImportError(
         "tensorboard=True needs the package tensorboard, got an environment without it; "
-        "install scannable[tensorboard], or set tensorboard=False."
+        "pip install '.[tensorboard]' in a clone of scannable, or set tensorboard=False."
     )

@@ -27,8 +27,9 @@ class TextConfig:
 
     data: str | None = None
     """A file or folder of text or ids, or wikitext-103; left out: the Wikipedia articles in the package. Of a folder
-    the files are read, not folders in it; names that begin with the word train, valid or test say which part a file is
-    of, and without such names all are of train. Without a valid part the last twentieth is held out."""
+    the files are read, not folders in it; names with the word train, valid (or val, dev) or test at the beginning or
+    after a dot say which part a file is of: if one does, there must be a train part, and without such names all are of
+    train. Without a valid part the last twentieth is held out."""
     tokenizer: TokenizerName = "gpt2"
     """GPT-2's byte pairs: all 50,257, or the first 4,096 for a small head; or the 256 bytes."""
     length: int = 512

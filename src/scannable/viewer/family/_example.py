@@ -14,7 +14,7 @@ from scannable.viewer.family._weights import STORY, Setting
 KINDS = ("identity", "scalar", "diagonal", "projector", "dense")
 """What an element can be, the special before the general."""
 TABLE = 11
-"""So many rows stand for the ten of the paper's table, S4 and S6 for one; ``family`` has them first."""
+"""So many rows stand for the ten of the paper's table, as ``family`` says, which has them first."""
 
 
 @dataclass(frozen=True, kw_only=True)

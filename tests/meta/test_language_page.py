@@ -103,7 +103,7 @@ def runs(length):
 
 
 def texts(length):
-    """Nats a token in windows on three texts, by how many they are above the decoder's, and the ratio of perplexities."""
+    """Nats a token in windows on three texts, how many more than the decoder's, and the ratio of perplexities."""
     found = {}
     for model, x in runs(length).items():
         losses, steps = x["training"]["losses"], x["training"]["steps"]

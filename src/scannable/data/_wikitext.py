@@ -16,7 +16,8 @@ def wikitext() -> Iterator[str]:
         from datasets import load_dataset  # pyrefly: ignore[missing-import]  (optional)
     except ImportError as error:
         raise ImportError(
-            "WikiText-103 needs the datasets library, got none; pip install '.[data]' in a clone of scannable, or give a file or folder."
+            "WikiText-103 needs the datasets library, got none; pip install '.[data]' in a clone of scannable, or give "
+            "a file or folder."
         ) from error
     for split in ("train", "validation"):
         try:

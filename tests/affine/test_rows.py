@@ -414,6 +414,11 @@ def test_options_that_make_no_sense_are_refused():
         ROWS["gated-rfa"](WIDTH, features="cosine")
 
 
+def test_heads_of_one_channel_are_refused_where_each_is_normed():
+    with refused(ValueError, "Heads must have two channels or more, since each is normed, got 8 heads of 1"):
+        ROWS["rwkv6"](8, heads=8)
+
+
 @pytest.mark.parametrize(
     "name", ["linear-attention", "deltanet", "gated-deltanet", "retnet", "mlstm", "gated-rfa", "gla"]
 )

@@ -64,7 +64,8 @@ def test_padding_on_either_side_changes_nothing(model):
     padded = model(tokens, mask=mask)
     assert relative(padded[0, 3:], model(tokens[:1, 3:])[0]) <= EXACT
     assert relative(padded[1, :5], model(tokens[1:, :5])[0]) <= EXACT
-    assert torch.equal(padded[mask], model(torch.where(mask, tokens, 0), mask=mask)[mask])
+    for padding in (0, -100, VOCABULARY):
+        assert torch.equal(padded[mask], model(torch.where(mask, tokens, padding), mask=mask)[mask])
 
 
 def test_every_parameter_has_a_gradient_and_the_same_in_both_forms(model):

@@ -190,7 +190,8 @@ def test_memory_that_grows_shows():
         ({"top_k": 2.5}, "a whole top_k"),
         ({"top_p": 0.0}, "0 < top_p <= 1"),
         ({"top_p": 1.5}, "0 < top_p <= 1"),
-        ({"tokens": -1}, "tokens must be at least 0, got -1"),
+        ({"tokens": -1}, "tokens must be a whole number, at least 0, got -1"),
+        ({"tokens": 2.5}, "tokens must be a whole number, at least 0, got 2.5"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_the_first_token(options, words):

@@ -367,6 +367,32 @@ def test_graphs_need_a_gpu():
         Programs(torch.device("cpu"), graphs=True)
 
 
+@pytest.mark.parametrize("name", ["prefill", "step"])
+def test_a_method_that_somebody_has_put_in_is_called(name):
+    model = psm()
+    original = getattr(model, name)
+
+    def banned(*given, **named):
+        logits, stream = original(*given, **named)
+        return logits.index_fill(-1, torch.tensor([3]), -torch.inf), stream
+
+    setattr(model, name, banned)
+    reader = stepper(model, model.start(1))
+    assert reader.step(torch.tensor([1]))[0, 3] == -torch.inf
+
+
+@pytest.mark.parametrize("make", [psm, lambda **fields: decoder(window=4, **fields)])
+def test_activations_are_dropped_in_training_as_the_model_drops_them(make):
+    model, token = make(dropout=0.5), torch.tensor([1])
+    assert not isinstance(stepper(model, model.start(1)), ValueStepper)
+    model.train()
+    found = []
+    for read in (model.stepper(model.start(1)).step, lambda token: model.step(model.start(1), token)[0]):
+        torch.manual_seed(0)
+        found.append(read(token))
+    assert torch.equal(*found)
+
+
 def test_under_autocast_steps_are_those_of_the_value_form():
     model = psm().float()
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,6 +1,8 @@
 """Streams as values: forked, measured, saved, and refused where they do not belong."""
 
 import copy
+import gc
+import pickle
 
 import pytest
 import torch
@@ -191,3 +193,42 @@ def test_parts_that_do_not_fit_are_refused_when_a_model_is_put_together():
         PrefixScannable(VectorEncoder(), GatedSum(8), torch.nn.Identity(), chunk=4)
     with refuses(TypeError, "must be a tensor", "list"):
         psm()([[1, 2]])
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_streams_of_models_that_are_gone_are_never_taken_for_anothers(make):
+    """An id comes again when a model is freed."""
+    streams = [make().start(2) for _ in range(8)]
+    gc.collect()
+    for stream in streams:
+        with refuses(ValueError, "belongs to another model", "model.restore(stream.tensors())"):
+            make().prefill(stream, draw(2, 3))
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_of_a_model_takes_its_streams_over_when_it_is_told(make, copied):
+    model, tokens = make(), draw(2, 6)
+    with torch.no_grad():
+        _, stream = model.prefill(model.start(2), tokens)
+        twin, carried = copied((model, stream))
+        with refuses(ValueError, "belongs to another model", "model.restore(stream.tensors())"):
+            twin.step(carried, tokens[:, 0])
+        expected, _ = model.step(stream, tokens[:, 0])
+        for one, other in ((model, carried), (twin, twin.restore(carried.tensors()))):
+            assert torch.equal(one.step(other, tokens[:, 0])[0], expected)
+
+
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_what_is_no_stream_and_no_number_is_refused(make):
+    model, token = make(), draw(2, 1)
+    for read in (
+        lambda: model.prefill(None, token),
+        lambda: model.stepper({}),
+        lambda: model.stepper(model.start(2)).load(None),
+    ):
+        with refuses(TypeError, "A stream must be what a model's start, prefill or restore returned, got "):
+            read()
+    for batch in (2.5, True, "2"):
+        with refuses(TypeError, f"A batch must be a whole number of texts, got {batch!r}"):
+            model.start(batch)

@@ -17,8 +17,8 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, decay: Tensor | None, erase: T
         TypeError: If they are not floating-point tensors, or queries, keys and values differ in dtype.
         ValueError: If their shapes or devices do not fit.
     """
-    given = {"q": q, "k": k, "v": v, "decay": decay, "erase": erase}
-    check_floating({name: x for name, x in given.items() if x is not None})
+    gates = {name: x for name, x in (("decay", decay), ("erase", erase)) if x is not None}
+    check_floating({"q": q, "k": k, "v": v, **gates})
     if not q.dtype == k.dtype == v.dtype:
         raise TypeError(
             f"q, k and v must have one dtype, got {q.dtype}, {k.dtype} and {v.dtype}; cast them to one."

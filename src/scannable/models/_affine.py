@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from scannable.affine import ROWS, Implementation, Layer, RowState
+from scannable.affine._check import check_mask
 from scannable.models._check import check_batch, check_config, check_tokens
 from scannable.models._head import Head
 from scannable.models._stream import Stream
@@ -125,7 +126,7 @@ class AffineLanguageModel(StreamingText):
         Args:
             tokens: Their tokens.
             offsets: For texts packed end to end in one row (``B = 1``): where each begins, and where the last ends.
-            mask: False where there is padding, on either side; nothing reads it, and its own logits mean nothing.
+            mask: False where there is padding, on either side: any ids, which nothing reads; their logits mean nothing.
 
         Raises:
             TypeError: If the tokens have the wrong dtype.
@@ -142,12 +143,15 @@ class AffineLanguageModel(StreamingText):
     ) -> Float[Tensor, "B T D"]:
         """Read whole texts; return what the head would read."""
         check_tokens(tokens, self._blank())
+        if mask is not None:
+            check_mask(mask, *tokens.shape)
+            tokens = tokens.masked_fill(~mask, 0)
         return self._extend(None, self.embed(tokens), offsets=offsets, mask=mask)[0]
 
     def start(self, batch: int = 1) -> Stream:
         """Begin ``batch`` streams that have read nothing."""
         check_batch(batch)
-        return Stream(owner=id(self), count=0, batch=batch, cache=None)
+        return Stream(owner=self._mark, count=0, batch=batch, cache=None)
 
     def _stream_like(self, count: int) -> Stream:
         """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""

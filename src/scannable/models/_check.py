@@ -3,11 +3,12 @@
 import math
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
+from uuid import UUID
 
 import torch
 from torch import Tensor
 
-from scannable.models._stream import Stream
+from scannable.models._stream import Stream, check_kind
 
 
 def check_config(config: Any) -> None:
@@ -79,15 +80,18 @@ def check_tokens(tokens: Tensor, like: Tensor) -> Tensor:
     raise TypeError(f"Vectors must be {like.dtype} like the model, got {tokens.dtype}; cast one of them.")
 
 
-def check_reading(stream: Stream, tokens: Tensor, logits: str, *, own: bool) -> None:
-    """Refuse to read tokens into a stream that is not the model's ``own`` or has another batch.
+def check_reading(stream: Stream, tokens: Tensor, logits: str, *, owner: UUID) -> None:
+    """Refuse to read tokens into a stream that bears another mark or has another batch.
 
     Raises:
+        TypeError: If it is no stream.
         ValueError: If so, or if ``logits`` asks for what there is not.
     """
-    if not own:
+    check_kind(stream)
+    if stream.owner != owner:
         raise ValueError(
-            "The stream belongs to another model, got it here; read on with its own, or start one."
+            "The stream belongs to another model, got it here; read on with its own, start one, or take it over with "
+            "model.restore(stream.tensors())."
         )
     if logits not in ("last", "all"):
         raise ValueError(f"logits must be 'last' or 'all', got {logits!r}.")
@@ -104,8 +108,11 @@ def check_batch(batch: int) -> None:
     """Refuse to start streams of no text.
 
     Raises:
-        ValueError: If ``batch`` is less than one.
+        TypeError: If ``batch`` is no whole number.
+        ValueError: If it is less than one.
     """
+    if type(batch) is not int:
+        raise TypeError(f"A batch must be a whole number of texts, got {batch!r}; give an int.")
     if batch < 1:
         raise ValueError(
             f"A stream needs a batch of at least one text, got batch={batch}; skip empty batches."

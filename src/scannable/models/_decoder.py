@@ -87,11 +87,11 @@ class Decoder(StreamingText):
     def start(self, batch: int = 1) -> Stream:
         """Begin ``batch`` streams that have read nothing."""
         check_batch(batch)
-        return Stream(owner=id(self), count=0, batch=batch, cache=(0, ()))
+        return Stream(owner=self._mark, count=0, batch=batch, cache=(0, ()))
 
     def _stream_like(self, count: int) -> Stream:
         """Return some stream of one text of ``count`` tokens, only to tell what streams are like."""
-        return Stream(owner=id(self), count=count, batch=1, cache=self.stack.blank(count))
+        return Stream(owner=self._mark, count=count, batch=1, cache=self.stack.blank(count))
 
     def _extend(self, cache: Any, x: Tensor) -> tuple[Tensor, Any]:
         return self.stack.extend(cache, x)

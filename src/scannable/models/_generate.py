@@ -54,8 +54,10 @@ def generate(
         raise ValueError(
             f"A prompt must have shape (B, T >= 1), got {tuple(prompt.shape)}; begin with some token."
         )
-    if tokens is not None and tokens < 0:
-        raise ValueError(f"tokens must be at least 0, got {tokens}; leave it out to go on for ever.")
+    if not (tokens is None or (isinstance(tokens, int) and tokens >= 0)):
+        raise ValueError(
+            f"tokens must be a whole number, at least 0, got {tokens}; leave it out to go on for ever."
+        )
     return _go_on(model, prompt, tokens, draw)
 
 

@@ -124,7 +124,7 @@ class PrefixScannable(Streaming):
                 model and batch, or the last output of no tokens is asked for.
         """
         tokens = check_tokens(tokens, self._blank(0))
-        check_reading(stream, tokens, logits, own=stream.owner == id(self))
+        check_reading(stream, tokens, logits, owner=self._mark)
         length = tokens.shape[1]
         if not length:
             return self(tokens), stream
@@ -159,7 +159,7 @@ class PrefixScannable(Streaming):
         """Open the chunk after those of the counter, for tokens like these."""
         prefix = counter.prefix if counter.count or self.inference.reads_identity else None
         return Stream(
-            owner=id(self),
+            owner=self._mark,
             count=counter.count * self.chunk,
             batch=like.shape[0],
             counter=counter,

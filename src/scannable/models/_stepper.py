@@ -59,12 +59,13 @@ def stepper(model: Any, stream: Any, *, graphs: bool | None = None, compile: boo
         compile: Fuse it with ``torch.compile`` first, which takes about a minute and repays after many tokens.
 
     Raises:
+        TypeError: If it is no stream.
         ValueError: If the stream is another model's, or graphs are asked for where there are none.
     """
-    ours = isinstance(stream, Stream) and _reads_as_ours(model)
+    ours = _reads_as_ours(model)
     if ours:
-        check_stream(stream, owner=id(model), batch=stream.batch)
-    make = _kind(model) if ours else None
+        check_stream(stream, owner=model._mark)
+    make = _kind(model) if ours and not _drops(model) else None
     if make is None:
         if graphs:
             raise ValueError(
@@ -79,9 +80,16 @@ def stepper(model: Any, stream: Any, *, graphs: bool | None = None, compile: boo
 
 
 def _reads_as_ours(model: Any) -> bool:
-    """Tell whether a model reads with methods of ours; those that somebody has derived may do something else."""
-    methods = (getattr(type(model), name, None) for name in ("prefill", "step"))
-    return all(getattr(method, "__module__", "").startswith(OURS) for method in methods)
+    """Tell whether a model reads with methods of ours; those that somebody has put in may do something else."""
+    names = {"prefill", "step"}
+    methods = [getattr(type(model), name, None) for name in names]
+    ours = all(getattr(method, "__module__", "").startswith(OURS) for method in methods)
+    return ours and not names & vars(model).keys()
+
+
+def _drops(model: nn.Module) -> bool:
+    """Tell whether a model drops activations as it is now, which only its own steps do."""
+    return any(part.training and part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
 
 
 def _kind(model: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from scannable.models._stepper_graph import Programs
-from scannable.models._stream import Stream
+from scannable.models._stream import Stream, check_kind
 
 
 class Stepper:
@@ -42,12 +43,15 @@ class Stepper:
         raise NotImplementedError
 
 
-def check_stream(stream: Stream, *, owner: int, batch: int) -> None:
+def check_stream(stream: Stream, *, owner: UUID, batch: int | None = None) -> None:
     """Refuse a stream of another model or batch.
 
     Raises:
+        TypeError: If it is no stream.
         ValueError: If it is one.
     """
+    check_kind(stream)
+    batch = stream.batch if batch is None else batch
     if stream.owner != owner or stream.batch != batch:
         raise ValueError(
             f"A stepper reads streams of its own model in batches of {batch}, got a batch of {stream.batch}"
@@ -82,7 +86,7 @@ class InPlace(Stepper):
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def load(self, stream: Stream) -> None:
-        check_stream(stream, owner=id(self.model), batch=self.batch)
+        check_stream(stream, owner=self.model._mark, batch=self.batch)
         self.fill(stream)
         self.count = stream.count
 

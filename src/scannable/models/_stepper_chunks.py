@@ -97,7 +97,7 @@ class ChunkStepper(InPlace):
             for kept in (self.roots, self.folds)
         )
         return Stream(
-            owner=id(self.model),
+            owner=self.model._mark,
             count=self.count,
             batch=self.batch,
             cache=(position, self.slots.cache(end, seen) if seen else (end, ())),

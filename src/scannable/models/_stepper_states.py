@@ -40,7 +40,7 @@ class StateStepper(InPlace):
     @torch.no_grad()
     def stream(self) -> Stream:
         return Stream(
-            owner=id(self.model),
+            owner=self.model._mark,
             count=self.count,
             batch=self.batch,
             cache=_copy(self.states) if self.count else None,

@@ -36,7 +36,7 @@ class WindowStepper(InPlace):
     def stream(self) -> Stream:
         kept = min(self.count, self.model.stack.window - 1)
         cache = self.slots.cache(self.count, kept) if self.count else (0, ())
-        return Stream(owner=id(self.model), count=self.count, batch=self.batch, cache=cache)
+        return Stream(owner=self.model._mark, count=self.count, batch=self.batch, cache=cache)
 
     def tensors(self) -> list[Tensor]:
         return self.slots.kept

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class Stream:
     and then, or it remembers how to differentiate through the whole text.
 
     Attributes:
-        owner: The ``id`` of the model that wrote it, which alone can read on.
+        owner: The mark of the model that wrote it, which alone can read on.
         count: How many tokens were read.
         batch: How many texts are read side by side; the first axis of every tensor here.
         cache: What the last module keeps of the tokens it can still see.
@@ -27,7 +28,7 @@ class Stream:
         chunk: The tokens of the chunk that is not whole yet, ``(B, fewer than C)``.
     """
 
-    owner: int
+    owner: UUID
     count: int
     batch: int
     cache: Any
@@ -98,6 +99,19 @@ class Stream:
         for n, i in enumerate(places):
             leaves[i] = named[f"{n}"].to(leaves[i].device)
         return model._with(leaves, batch=batch)
+
+
+def check_kind(stream: Any) -> None:
+    """Refuse what is no stream.
+
+    Raises:
+        TypeError: If so.
+    """
+    if not isinstance(stream, Stream):
+        raise TypeError(
+            f"A stream must be what a model's start, prefill or restore returned, got {type(stream).__name__}; give "
+            f"one of these."
+        )
 
 
 def _fits(wanted: Any, got: Any) -> bool:

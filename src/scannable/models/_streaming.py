@@ -1,5 +1,6 @@
 """What every model does with its own ``prefill`` and streams: a step, generation, resumption."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
@@ -22,6 +23,15 @@ class Streaming(nn.Module):
     ``tie_weights=False``, which is enough, since what is shared is one module; without it torch 2.13 leaves the given
     weights behind in a module that it knows by two names.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._mark = uuid.uuid4()  # what its streams bear; an id would come again once a model is gone
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take another mark, since a copy may be changed by itself."""
+        super().__setstate__(state)
+        self._mark = uuid.uuid4()
 
     def prefill(
         self, stream: Stream, tokens: Tensor, logits: Literal["last", "all"] = "last"
@@ -71,7 +81,7 @@ class StreamingText(Streaming):
                 model and batch, there are no more positions, or the last of no tokens is asked for.
         """
         check_tokens(tokens, self._blank())
-        check_reading(stream, tokens, logits, own=stream.owner == id(self))
+        check_reading(stream, tokens, logits, owner=self._mark)
         if not tokens.shape[1]:
             return self(tokens), stream
         read, cache = self._extend(stream.cache, self.embed(tokens))

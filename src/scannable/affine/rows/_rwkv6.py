@@ -38,6 +38,10 @@ class RWKV6(Layer):
         super().__init__(width)
         check_sizes(rank=rank, decay_rank=decay_rank)
         each = head_width(width, heads)
+        if each < 2:
+            raise ValueError(
+                f"Heads must have two channels or more, since each is normed, got {heads} heads of 1; take fewer."
+            )
         self.heads, self.rank = heads, rank
         # Every channel begins with its own share of the token before, and forgets at its own pace.
         self.share = nn.Parameter(torch.linspace(1, 0, width).repeat(6, 1))

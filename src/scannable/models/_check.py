@@ -3,7 +3,6 @@
 import math
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
-from uuid import UUID
 
 import torch
 from torch import Tensor
@@ -80,7 +79,7 @@ def check_tokens(tokens: Tensor, like: Tensor) -> Tensor:
     raise TypeError(f"Vectors must be {like.dtype} like the model, got {tokens.dtype}; cast one of them.")
 
 
-def check_reading(stream: Stream, tokens: Tensor, logits: str, *, owner: UUID) -> None:
+def check_reading(stream: Stream, tokens: Tensor, logits: str, *, owner: object) -> None:
     """Refuse to read tokens into a stream that bears another mark or has another batch.
 
     Raises:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import torch
 from jaxtyping import Float, Int
@@ -43,7 +42,7 @@ class Stepper:
         raise NotImplementedError
 
 
-def check_stream(stream: Stream, *, owner: UUID, batch: int | None = None) -> None:
+def check_stream(stream: Stream, *, owner: object, batch: int | None = None) -> None:
     """Refuse a stream of another model or batch.
 
     Raises:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ class Stream:
         chunk: The tokens of the chunk that is not whole yet, ``(B, fewer than C)``.
     """
 
-    owner: UUID
+    owner: object
     count: int
     batch: int
     cache: Any

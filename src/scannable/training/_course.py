@@ -1,6 +1,6 @@
 """What a run is taken through: where its batches come from, what its loss is, and how it is told how far it is."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from scannable.tasks import Batch
 from scannable.training._log import Event
 
 
+@runtime_checkable  # so that signatures can be checked in tests
 class Course(Protocol):
     """What a run learns; it knows where it stands, and that is written into checkpoints."""
 

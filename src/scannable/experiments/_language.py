@@ -35,7 +35,7 @@ from scannable.training import (
 )
 from scannable.training._device import available
 from scannable.training._distributed import started
-from scannable.training._folder import CHECKPOINT, fresh_model
+from scannable.training._folder import CHECKPOINT, METRICS, fresh_model
 from scannable.training._scores import finite
 
 Report = Callable[[str, Event], None]
@@ -181,7 +181,8 @@ def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any] | No
 
 def _events(folder: Path, kind: str) -> list[dict[str, Any]]:
     """Read what a run noted down of one kind."""
-    found = [event for event in history(folder) if event["event"] == kind]
+    events = history(folder) if (folder / METRICS).exists() else []
+    found = [event for event in events if event["event"] == kind]
     if not found:
         raise ValueError(
             f"{folder} must hold the log of its run, got one that says nothing of {kind}; remove that folder, and "

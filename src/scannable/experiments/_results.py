@@ -14,9 +14,9 @@ REPORT = "report.html"
 
 
 def history(run: Path) -> list[dict[str, Any]]:
-    """Return the events of a run from its log, if any, those of interrupted sessions too; ``event`` says the kind."""
-    log = run / METRICS
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    """Return the events of a run from its log, those of interrupted sessions too; ``event`` says of which kind."""
+    lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def write_results(folder: Path, record: dict[str, Any]) -> None:

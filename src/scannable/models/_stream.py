@@ -47,11 +47,12 @@ class Stream:
 
     def detach(self) -> "Stream":
         """Forget the gradients of what was read, as truncated back-propagation through time does."""
-        return self._with([x.detach() if isinstance(x, Tensor) else x for x in self._flatten()[0]])
+        leaves, structure = self._flatten()
+        return self._with([x.detach() if isinstance(x, Tensor) else x for x in leaves], structure)
 
-    def _with(self, leaves: list[Any], **fields: Any) -> "Stream":
-        """Put other leaves in the place of those of ``_flatten``."""
-        cache, chunk, states = _pytree.tree_unflatten(leaves, self._flatten()[1])
+    def _with(self, leaves: list[Any], structure: Any, **fields: Any) -> "Stream":
+        """Put other leaves in the place of those that ``_flatten`` gave, with their structure."""
+        cache, chunk, states = _pytree.tree_unflatten(leaves, structure)
         counter = self.counter
         if counter is not None:
             empty_prefix, roots, folds = states
@@ -83,7 +84,7 @@ class Stream:
         count, batch = _number(named, "count", least=0), _number(named, "batch", least=1)
         with torch.no_grad():
             model = like(count)
-        leaves, _ = model._flatten()
+        leaves, structure = model._flatten()
         places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         wanted = {f"{n}": (leaves[i].dtype, (batch, *leaves[i].shape[1:])) for n, i in enumerate(places)}
         got = {name: (x.dtype, tuple(x.shape)) for name, x in named.items() if name not in ("count", "batch")}
@@ -97,7 +98,7 @@ class Stream:
             )
         for n, i in enumerate(places):
             leaves[i] = named[f"{n}"].to(leaves[i].device)
-        return model._with(leaves, batch=batch)
+        return model._with(leaves, structure, batch=batch)
 
 
 def check_kind(stream: Any) -> None:

@@ -3,7 +3,7 @@
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from scannable.modules._codes import Codes
@@ -54,7 +54,8 @@ class Codebook(nn.Module):
 
     def snap(self, states: Float[Tensor, "*R D"]) -> Float[Tensor, "*R D"]:
         """Replace each vector by its nearest code; the lowest index wins a tie."""
-        codes, nearness = self.codes.vectors().to(states.dtype), self.nearness(states)
+        codes = self.codes.vectors().to(states.dtype)
+        nearness = _nearness(states, codes)
         # Adding nothing but a NaN keeps a NaN from being taken for some code.
         snapped = codes[nearness.argmax(-1)] + 0 * states.detach()
         if self.gradient == "stop" or not torch.is_grad_enabled():
@@ -62,10 +63,14 @@ class Codebook(nn.Module):
         soft = (torch.softmax(nearness / self.temperature, -1) @ codes.to(nearness.dtype)).to(states.dtype)
         return snapped.detach() + (soft - soft.detach())
 
-    def nearness(self, states: Float[Tensor, "*R D"]) -> Float[Tensor, "*R codes"]:
-        """Tell how near each vector is to each code, the nearest one most."""
-        wide = torch.promote_types(states.dtype, torch.float32)
-        codes = self.codes.vectors().to(states.dtype).to(wide)
-        # In bfloat16 the two forms could differ in which code is nearest.
-        with torch.autocast(states.device.type, enabled=False):
-            return states.to(wide) @ codes.T - codes.square().sum(-1) / 2
+    def nearest(self, states: Float[Tensor, "*R D"]) -> Int[Tensor, "*R"]:
+        """Return the index of the code that ``snap`` puts in the place of each vector."""
+        return _nearness(states, self.codes.vectors().to(states.dtype)).argmax(-1)
+
+
+def _nearness(states: Float[Tensor, "*R D"], codes: Float[Tensor, "codes D"]) -> Float[Tensor, "*R codes"]:
+    """Tell how near each vector is to each code, the nearest one most."""
+    wide = torch.promote_types(states.dtype, torch.float32)
+    # In bfloat16 the two forms could differ in which code is nearest.
+    with torch.autocast(states.device.type, enabled=False):
+        return states.to(wide) @ codes.to(wide).T - codes.to(wide).square().sum(-1) / 2

@@ -45,7 +45,7 @@ def codes(aggregator: Any, states: State) -> list[int] | list[None]:
     if not isinstance(aggregator, Codebook):
         return [None] * len(tree_leaves(states)[0])
     last = states.flatten(1, -2)[:, -1] if states.dim() > 2 else states
-    return aggregator.nearness(last).argmax(-1).tolist()
+    return aggregator.nearest(last).tolist()
 
 
 def likeliest(logits: Float[Tensor, "R V"]) -> list[list[dict[str, Any]]]:

@@ -71,6 +71,7 @@ class Codebook(nn.Module):
 def _nearness(states: Float[Tensor, "*R D"], codes: Float[Tensor, "codes D"]) -> Float[Tensor, "*R codes"]:
     """Tell how near each vector is to each code, the nearest one most."""
     wide = torch.promote_types(states.dtype, torch.float32)
+    codes = codes.to(wide)
     # In bfloat16 the two forms could differ in which code is nearest.
     with torch.autocast(states.device.type, enabled=False):
-        return states.to(wide) @ codes.to(wide).T - codes.to(wide).square().sum(-1) / 2
+        return states.to(wide) @ codes.T - codes.square().sum(-1) / 2

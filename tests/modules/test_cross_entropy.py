@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._dynamo.backends.common import aot_autograd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from agreement import refused
@@ -187,3 +188,54 @@ def test_logits_are_made_piece_by_piece_and_none_are_kept():
     with Largest() as made, torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
         plain(x, weight, targets, share).backward()
     assert made.numbers == max(kept) == 90 * 40
+
+
+def all_before(node):
+    """What an operator of a graph needs, directly or not."""
+    found, todo = set(), [node]
+    while todo:
+        new = [x for x in todo.pop().all_input_nodes if x not in found]
+        found.update(new)
+        todo += new
+    return found
+
+
+@pytest.mark.compile
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("waiting", [True, False])
+def test_compiled_a_piece_waits_for_the_sums_of_the_one_before(waiting, monkeypatch):
+    if not waiting:
+        monkeypatch.setattr(_cross_entropy, "following", lambda x, earlier: x.clone())
+    x, weight, targets, share = draw(9)
+    graphs = []
+
+    def keep(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    torch._dynamo.reset()
+    compiled = torch.compile(linear_cross_entropy, backend=aot_autograd(fw_compiler=keep), fullgraph=True)
+    assert torch.allclose(compiled(x, weight, targets, share), plain(x, weight, targets, share))
+    products = [n for n in graphs[0].graph.nodes if n.target is torch.ops.aten.mm.default]
+    logits = [n for n in products if n.meta["val"].shape == (3, 7)]
+    of_weight = [n for n in products if n.meta["val"].shape == (7, 5)]
+    assert len(logits) == len(of_weight) == 3
+    for one, of_one, other in zip(logits, of_weight, logits[1:], strict=False):
+        assert ({one, of_one} <= all_before(other)) == waiting
+
+
+@pytest.mark.gpu
+@pytest.mark.compile
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_compiled_memory_does_not_grow_by_logits(monkeypatch):
+    piece, vocabulary, width = 4096, 16_384, 64
+    monkeypatch.setitem(_cross_entropy.PIECES, "cuda", piece)
+    compiled, peaks = torch.compile(linear_cross_entropy, fullgraph=True, dynamic=False), []
+    for pieces in (2, 8):
+        x, weight, targets, share = draw(pieces * piece, vocabulary, width, torch.bfloat16, "cuda")
+        compiled(x, weight, targets, share).backward()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        compiled(x, weight, targets, share)
+        peaks.append(torch.cuda.max_memory_allocated() - before)
+    assert peaks[1] - peaks[0] < piece * vocabulary  # half a piece's logits, in bytes

@@ -1,5 +1,6 @@
 """Cross-entropy against a large vocabulary without ever keeping its logits: by pieces of rows, gradients at once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,6 +58,18 @@ def linear_cross_entropy(
         return _InPieces.apply(x, padded, targets, share, len(weight), learning)
 
 
+# The compiler, free to choose, makes the logits of all pieces before it sums the first loss.
+@torch.library.custom_op("scannable::following", mutates_args=())
+def following(x: Tensor, earlier: Sequence[Tensor]) -> Tensor:
+    """Return a copy of ``x`` that is not made before ``earlier`` tensors are."""
+    return x.clone()
+
+
+@following.register_fake
+def _following(x: Tensor, earlier: Sequence[Tensor]) -> Tensor:
+    return torch.empty_like(x)
+
+
 class _InPieces(torch.autograd.Function):
     """The sum of losses, and its gradients, which come with it."""
 
@@ -77,7 +90,8 @@ class _InPieces(torch.autograd.Function):
         piece = PIECES.get(x.device.type, PIECE)
         for start in range(0, len(x), piece):
             rows = slice(start, start + piece)
-            logits = (x[rows] @ weight.T).to(wide)
+            read = following(x[rows], [total, of_weight])
+            logits = (read @ weight.T).to(wide)
             if len(weight) > vocabulary:
                 logits = torch.where(tokens < vocabulary, logits, -torch.inf)
             part, target = share[rows].to(wide)[:, None], targets[rows, None]
@@ -86,7 +100,7 @@ class _InPieces(torch.autograd.Function):
             if learning:
                 error = (part / unit * ((logits - norm).exp() - (tokens == target).to(wide))).to(x.dtype)
                 of_x[rows] = error @ weight
-                of_weight = of_weight + (error.T @ x[rows]).to(wide)
+                of_weight = of_weight + (error.T @ read).to(wide)
         if learning:
             # Sums over all rows may be beyond float16 until they are scaled.
             ctx.save_for_backward(of_x, of_weight, unit)

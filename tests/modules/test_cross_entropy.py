@@ -201,7 +201,7 @@ def all_before(node):
 
 
 @pytest.mark.compile
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("waiting", [True, False])
 def test_compiled_a_piece_waits_for_the_sums_of_the_one_before(waiting, monkeypatch):
     if not waiting:
@@ -226,7 +226,7 @@ def test_compiled_a_piece_waits_for_the_sums_of_the_one_before(waiting, monkeypa
 
 @pytest.mark.gpu
 @pytest.mark.compile
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiled_memory_does_not_grow_by_logits(monkeypatch):
     piece, vocabulary, width = 4096, 16_384, 64
     monkeypatch.setitem(_cross_entropy.PIECES, "cuda", piece)

@@ -58,7 +58,8 @@ def linear_cross_entropy(
         return _InPieces.apply(x, padded, targets, share, len(weight), learning)
 
 
-# The compiler, free to choose, makes the logits of all pieces before it sums the first loss.
+# The compiler, free to choose, makes the logits of all pieces before it sums the first loss. Uncompiled code keeps its
+# order, and with few tokens to choose from would be slower by the call.
 @torch.library.custom_op("scannable::following", mutates_args=())
 def following(x: Tensor, earlier: Sequence[Tensor]) -> Tensor:
     """Return a copy of ``x`` that is not made before ``earlier`` tensors are."""
@@ -90,7 +91,9 @@ class _InPieces(torch.autograd.Function):
         piece = PIECES.get(x.device.type, PIECE)
         for start in range(0, len(x), piece):
             rows = slice(start, start + piece)
-            read = following(x[rows], [total, of_weight])
+            read = x[rows]
+            if torch.compiler.is_compiling():
+                read = following(read, [total, of_weight])
             logits = (read @ weight.T).to(wide)
             if len(weight) > vocabulary:
                 logits = torch.where(tokens < vocabulary, logits, -torch.inf)

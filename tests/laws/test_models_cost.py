@@ -1,11 +1,10 @@
 """What models cost: no loop over chunks, logarithmic streams, and nothing computed to be thrown away."""
 
-import time
-
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from counting import operators
 from models.subjects import decoder, draw, psm, stream_by
 from scannable import TransformerPSM, TransformerPSMConfig
 from scannable.scans import merges, scan_calls
@@ -99,15 +98,12 @@ def test_the_aggregator_computes_nothing_that_is_thrown_away():
         assert flops(lambda: combine(states, states)) == keys_and_values + of_the_right + attention
 
 
-def test_a_model_of_usual_size_is_quick_and_small():
+def test_twice_as_many_tokens_take_two_levels_more_and_a_stream_stays_small():
     model = TransformerPSM(TransformerPSMConfig(width=64, heads=4, chunk=16), 100)
     tokens = torch.randint(0, 100, (2, 2048))
     with torch.no_grad():
-        model(tokens[:, :64])
-        begin = time.perf_counter()
-        logits = model(tokens)
-        seconds = time.perf_counter() - begin
-        stream = model.prefill(model.start(2), tokens)[1]
-    assert logits.shape == (2, 2048, 100)
-    assert seconds < 5  # 0.1 on a free core; a loop over tokens would take longer
-    assert stream.nbytes < 2**18
+        calls = [operators(lambda n=n: model(tokens[:, :n])) for n in (512, 1024, 2048)]
+        assert calls[0] < calls[1]
+        assert calls[2] - calls[1] == calls[1] - calls[0]
+        assert model(tokens).shape == (2, 2048, 100)
+        assert model.prefill(model.start(2), tokens)[1].nbytes < 2**18

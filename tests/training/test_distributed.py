@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -206,13 +205,12 @@ def test_what_two_processes_cannot_do_is_refused_by_both_and_leaves_no_folder(pl
 
 
 def test_a_process_that_breaks_stops_the_others_and_leaves_the_last_checkpoint(place, make):
-    folder, begun = place / "broken", time.monotonic()
+    folder = place / "broken"
     job = {"config": make(parallel="shard", save_every=0.0), "folder": folder, "breaks": 5}
     (code, errors), first, _ = together(place, [job])
     assert code != 0
     assert "broken on purpose" in errors
     assert not first, "the first process does not go on by itself"
-    assert time.monotonic() - begun < 60
     assert read_tensors(folder / "checkpoint.safetensors")[1]["step"] == 5
     train(make(), folder)
     assert distance(folder, place / "replicate") < CLOSE

@@ -83,7 +83,7 @@ def seen(folder):
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_with_the_weights_of_an_undisturbed_one(tmp_path, shards):
-    config, folder, moments = make(shards), tmp_path / "killed", random.Random(1)
+    config, folder, moments = make(shards, steps=4 * STEPS), tmp_path / "killed", random.Random(1)
     train(config, tmp_path / "whole")
     steps = [-1]
     for _ in range(3):

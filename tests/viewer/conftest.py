@@ -26,7 +26,7 @@ def one_tab(browser):
     tab.on("request", lambda request: tab.heard.append(request.url))
     tab.on("pageerror", lambda error: tab.heard.append(str(error)))
     tab.on("console", lambda message: tab.heard.append(message.text))
-    tab.set_default_timeout(5000)
+    tab.set_default_timeout(30_000)
     return tab
 
 
@@ -48,7 +48,7 @@ def resize(tab, width=1024, scheme="light"):
 
 def until(tab, expression):
     """Wait for something to be true; the page's policy forbids Playwright's own way, which is to evaluate text."""
-    for _ in range(500):
+    for _ in range(3000):
         if tab.evaluate(expression):
             return
         tab.wait_for_timeout(10)

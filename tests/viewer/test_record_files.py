@@ -128,7 +128,7 @@ def test_reports_are_accessible_fit_every_screen_and_ask_nobody(browser, tmp_pat
 def test_in_a_notebook_the_page_is_shown_in_a_frame_that_can_save_files(browser):
     context = browser.new_context(accept_downloads=True, viewport={"width": 1100, "height": 1000})
     tab = context.new_page()
-    tab.set_default_timeout(8000)
+    tab.set_default_timeout(30_000)
     tab.set_content(f"<body>{sc.view(words(14))._repr_html_()}</body>")
     frame = tab.frame_locator("iframe")
     for key, begin in (("svg", b"<svg"), ("png", b"\x89PNG")):

@@ -123,7 +123,7 @@ def address(tab, part):
 def comes(tab, selector, text):
     from playwright.sync_api import expect
 
-    expect(tab.locator(selector)).to_have_text(text, timeout=5000)
+    expect(tab.locator(selector)).to_have_text(text, timeout=30_000)
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.key)

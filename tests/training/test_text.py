@@ -126,8 +126,10 @@ def test_models_of_one_seed_see_the_same_tokens(counted):
         assert all(torch.equal(x.tokens, y.tokens) for x, y in zip(found, expected, strict=True))
 
 
-def test_epochs_are_counted(counted):
-    assert TextCourse(config(counted, steps=16), Peers()).epochs == 2
+@pytest.mark.parametrize(("steps", "often"), [(5, "0.62"), (16, "2"), (20_000, "2,500")])
+def test_how_often_the_text_is_read_is_said(counted, steps, often):
+    about = TextCourse(config(counted, steps=steps), Peers()).about
+    assert about.startswith(f"All steps read the 201 training tokens {often} times. Held out: ")
 
 
 def test_the_loss_is_the_mean_cross_entropy(counted):
@@ -299,10 +301,11 @@ def test_a_run_of_before_held_out_parts_had_fingerprints_goes_on(tmp_path):
     assert train(config(parts), tmp_path / "run").step == 30
 
 
-def test_what_is_held_out_is_said_once_and_before_the_first_step(verse, tmp_path):
+def test_what_is_read_and_held_out_is_said_once_and_before_the_first_step(verse, tmp_path):
     said = []
     train(config(verse), tmp_path / "run", report=said.append, about=said.append)
     assert said[0] == (
+        "All steps read the 1,282 training tokens 0.57 times. "
         "Held out: the last 68 of the 1,350 tokens of the only article (68 tokens); checks score the first 40 tokens "
         "of it."
     )

@@ -15,7 +15,7 @@ class Course(Protocol):
 
     @property
     def about(self) -> str:
-        """A line on what is kept for checks, for a person; empty where nothing is."""
+        """A line for a person, on what is read and what is kept for checks; empty where all is drawn."""
         ...
 
     @property

@@ -71,7 +71,7 @@ def train(
             larger one. One that is over is not touched, except that it notes where its text lies now, and that a
             model file that is lost or damaged is written again from the checkpoint.
         report: Called with every event, between steps.
-        about: Called before the first step with a line for a person that says which text is held out, of a run on text.
+        about: Called before the first step of a run on text with a line for a person: what is read, and what held out.
 
     Raises:
         ValueError: If a field of the config has another type than it should, the folder belongs to something else,

@@ -88,7 +88,7 @@ class TextCourse:
             )
         splits = read(config.text.data, config.text.tokenizer)
         self.fingerprints = fingerprints(splits)
-        self.about = _about(splits, config.check_tokens)
+        self._kept = _kept(splits, config.check_tokens)
         self.ids = torch.from_numpy(splits.train.ids.astype(np.int32)).to(self.device)
         # The first token is only read.
         self.held_out = splits.valid.beginning(config.check_tokens + 1)
@@ -101,9 +101,10 @@ class TextCourse:
         self._epoch, self._starts = -1, torch.empty(0)
 
     @property
-    def epochs(self) -> float:
-        """How often the whole run reads the text."""
-        return self.config.steps * self.rows / self.windows
+    def about(self) -> str:
+        times = self.config.steps * self.rows / self.windows
+        often = f"{times:.2g}" if times < 10 else f"{times:,.0f}"
+        return f"All steps read the {len(self.ids):,} training tokens {often} times. {self._kept}"
 
     def batch(self, step: int) -> Batch:
         share = self.rows // self.peers.count
@@ -183,7 +184,7 @@ def text_loss(model: Any, batch: Batch) -> Float[Tensor, ""]:
     return model.head.loss(model.features(batch.tokens), batch.targets, share)
 
 
-def _about(splits: Splits, check_tokens: int) -> str:
+def _kept(splits: Splits, check_tokens: int) -> str:
     count, some = len(splits.valid.ids), ", ".join(splits.unread[:3]) + ", ..." * (len(splits.unread) > 3)
     return (
         f"Held out: {splits.held_out or 'the validation part'} ({count:,} tokens); checks score the first "

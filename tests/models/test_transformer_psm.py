@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.subjects import decoder, draw, psm, refuses, stream_by
+from models.subjects import VOCABULARY, decoder, draw, psm, refuses, stream_by
 from scannable import TransformerPSM, TransformerPSMConfig
 from scannable.modules import Codebook
 from scannable.testing._subject import relative
@@ -68,16 +68,13 @@ def test_local_positions_know_no_place_in_the_text():
         assert torch.allclose(other.roots[0], leaf.roots[0], atol=1e-12) == same
 
 
-def test_without_its_norm_an_aggregator_that_adds_nothing_keeps_the_right_state():
+def test_without_its_norm_a_new_aggregator_keeps_the_right_state():
     for norm in (True, False):
-        model = psm(aggregator_norm=norm)
-        with torch.no_grad():
-            for name, weight in model.aggregator.named_parameters():
-                if name.endswith(("out.weight", "out.bias", "mlp.2.weight", "mlp.2.bias")):
-                    weight.zero_()
-            left, right = model.encoder(draw(2, 8)).unflatten(1, (2, 4)).unbind(1)
-            slots = model.aggregator.stack.slots.weight[4:]
-            assert torch.equal(model.aggregator.combine(left, right), right + slots) == (not norm)
+        model = TransformerPSM(TransformerPSMConfig(positions="rotary", aggregator_norm=norm), VOCABULARY)
+        left, right = model.encoder(draw(2, 32)).unflatten(1, (2, 16)).unbind(1)
+        assert torch.equal(model.aggregator.combine(left, right), right) == (not norm)
+        model(draw(1, 64)).square().sum().backward()
+        assert model.aggregator.stack.blocks[0].attention.out.weight.grad.any()
 
 
 def test_the_empty_prefix_is_learned_or_absent():

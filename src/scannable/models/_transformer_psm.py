@@ -37,7 +37,7 @@ class TransformerPSMConfig:
     """What slots of the aggregator see; the paper says bidirectional, the authors' code is causal."""
     aggregator_norm: bool = True
     """Whether a norm stands last in the aggregator, as in the authors' code. Without it a merged state is the right
-    state and what was read of both, so that a slot still has its token as it was."""
+    state and what was read of both, which begins as nothing: a slot still has its token as it was."""
     positions: Literal["slot", "rotary", "chunk", "global"] = "slot"
     """slot: a learned vector for each slot of [left | right] and of [prefix | chunk]. rotary: the same slots, rotated.
     chunk, global: added to the token embeddings only, by offset in the chunk or by place in the text up to `limit`, as

@@ -122,7 +122,8 @@ class Transformer(nn.Module):
         slots: How many positions there are; without limit unless ``positions="absolute"``.
         window: How many slots a causal query sees, itself counted; all before it if left out.
         dropout: The share of activations dropped in training.
-        norm: Whether there is a final norm; without it, what a slot reads is its input and what the blocks add.
+        norm: Whether there is a final norm; without it, what a slot reads is its input and what the blocks add, which
+            begins as nothing.
     """
 
     def __init__(
@@ -164,7 +165,7 @@ class Transformer(nn.Module):
         self.apply(initialise)
         for name, weight in self.named_parameters():
             if name.endswith(("out.weight", "mlp.2.weight")):
-                weight.data /= layers**0.5
+                weight.data *= layers**-0.5 if norm else 0.0
 
     def forward(
         self, x: Float[Tensor, "R n D"], *, first: int = 0, causal: bool = True, position: int = 0

@@ -68,6 +68,18 @@ def test_local_positions_know_no_place_in_the_text():
         assert torch.allclose(other.roots[0], leaf.roots[0], atol=1e-12) == same
 
 
+def test_without_its_norm_an_aggregator_that_adds_nothing_keeps_the_right_state():
+    for norm in (True, False):
+        model = psm(aggregator_norm=norm)
+        with torch.no_grad():
+            for name, weight in model.aggregator.named_parameters():
+                if name.endswith(("out.weight", "out.bias", "mlp.2.weight", "mlp.2.bias")):
+                    weight.zero_()
+            left, right = model.encoder(draw(2, 8)).unflatten(1, (2, 4)).unbind(1)
+            slots = model.aggregator.stack.slots.weight[4:]
+            assert torch.equal(model.aggregator.combine(left, right), right + slots) == (not norm)
+
+
 def test_without_its_norm_a_new_aggregator_keeps_the_right_state():
     for norm in (True, False):
         model = TransformerPSM(TransformerPSMConfig(positions="rotary", aggregator_norm=norm), VOCABULARY)

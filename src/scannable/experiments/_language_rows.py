@@ -55,6 +55,7 @@ LANGUAGE_ROWS = {
     "cross-256-8k": LanguageRow(model=_psm(256, "cross"), length=8192),
     "decoder-8k": LanguageRow(model=DECODER, length=8192),
     "window-512-8k": LanguageRow(model=replace(DECODER, window=512), length=8192),
+    "paper-32-residual": LanguageRow(model=replace(_psm(32), aggregator_norm=False)),
     "paper-64-unscaled": LanguageRow(model=replace(_psm(64), scaled=False)),
     "decoder-unscaled": LanguageRow(model=replace(DECODER, scaled=False)),
 }
@@ -63,5 +64,6 @@ LANGUAGE_ROWS = {
 A Transformer-PSM has one aggregator layer and twelve inference layers, as in the paper; ``decoder-13`` has as many
 parameters. ``window-128`` sees as much as a chunk of 64 and the state before it. ``gpt2`` has learned positions and
 first weights as published; everything else has rotary positions, weights by the number of inputs, and token vectors
-multiplied by the root of the width where they are read, except in rows that end in ``unscaled``.
+multiplied by the root of the width where they are read, except in rows that end in ``unscaled``. In ``residual`` the
+aggregator has no norm behind it: it adds to the right state.
 """

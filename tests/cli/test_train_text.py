@@ -150,6 +150,7 @@ def test_a_warm_up_that_is_not_given_is_a_small_part_of_the_run(steps):
         return parse(Options, args=args, config=()).config.optimiser.warmup
 
     assert warmup() == warmup("--model", "affine") == min(50, max(1, steps // 20))
+    assert warmup("--steps", "_".join(str(steps))) == warmup()
     assert warmup("--optimiser.warmup", "1") == 1
     if steps > 1:
         assert warmup("--optimiser.warmup", str(steps - 1)) == steps - 1

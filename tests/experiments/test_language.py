@@ -120,7 +120,8 @@ def test_a_rate_at_which_training_diverges_is_not_chosen(ids, tmp_path):
     assert found["rate"] == 1e-3
     assert [trial["loss"] is None for trial in found["trials"]] == [True, False]
     told = "--rates 1000000000.0 0.001 --trial-tokens 96 --tokens 0 --step-tokens 48 --stream 0"
-    assert f"reproduce language --row decoder --seed 0 {told}" in record_page(found)
+    told = f"reproduce language --row decoder --seed 0 {told} --data {ids.name} --device cpu --no-compile<"
+    assert told in record_page(found)
     with pytest.raises(
         FloatingPointError, match=r"at one rate at least, got \[1000000000.0\]; try lower ones"
     ):
@@ -190,6 +191,12 @@ def test_two_processes_train_together_and_the_first_one_measures(ids, tmp_path):
         assert "one process, got 2 and no rate" in refusal
 
 
+def test_processes_that_cannot_share_an_update_are_told_of_another(ids, tmp_path, monkeypatch):
+    monkeypatch.setattr("scannable.experiments._language.started", lambda: (0, 2))
+    with pytest.raises(ValueError, match="got step_tokens=48 and 2 processes; set step_tokens to 32"):
+        language(small(ids, row="gpt2", rate=1e-3), tmp_path)
+
+
 def test_a_call_that_was_interrupted_after_training_loses_nothing(ids, tmp_path, monkeypatch):
     monkeypatch.setattr("scannable.experiments._language._scores", lambda *_: None)
     config = small(ids, row="gpt2", rates=(1e-3,), stream=0)
@@ -250,7 +257,8 @@ def test_a_stream_that_grows_is_timed_at_its_end(ids, tmp_path):
     found = language(small(ids, row="decoder", rate=1e-3, tokens=0, stream=40), tmp_path / "runs")
     assert found["training"] is found["scores"] is None
     assert (
-        "a token of a long stream takes" in (tmp_path / "runs" / "decoder-stream" / "report.html").read_text()
+        "a token of a long stream takes"
+        in (tmp_path / "runs" / "decoder-0-stream" / "report.html").read_text()
     )
     assert (found["stream"]["tokens"], found["stream"]["after"]) == (40, 0)
     longer = language(small(ids, row="decoder", rate=1e-3, tokens=0, stream=80), tmp_path / "runs")
@@ -453,7 +461,21 @@ def test_a_page_in_a_folder_that_is_not_there_is_refused_with_the_cure(record, t
 def test_a_call_that_only_timed_a_stream_says_what_it_took(ids, tmp_path, capsys):
     words = f"reproduce language --row paper-64 --data {ids} --rate 1e-3 --tokens 0 --stream 30 --device cpu"
     assert main([*words.split(), "--step-tokens", "16", "--folder", str(tmp_path / "runs")]) == 0
-    assert "30 tokens in one stream: median" in capsys.readouterr().out
+    assert "30 tokens of one stream, after 4 others: median" in capsys.readouterr().out
+
+
+def test_memory_that_is_not_known_is_not_told(ids, tmp_path, capsys, monkeypatch):
+    words = f"reproduce language --row gpt2 --data {ids} --rate 1e-3 --tokens 16 --stream 0 --device cpu"
+    words = [*words.split(), "--step-tokens", "16", "--no-compile", "--folder", str(tmp_path / "runs")]
+    for peak, said in ((None, "tokens/s\n\n"), (2_000_000, "tokens/s, 2 MB at most\n\n")):
+        monkeypatch.setattr("scannable.experiments._language._peak", lambda _, peak=peak: peak)
+        assert main([*words, "--seed", str(peak or 0)]) == 0
+        assert said in capsys.readouterr().out
+
+
+def test_streams_of_two_seeds_lie_side_by_side(ids):
+    for fields, kind in (({}, ""), ({"tokens": 0}, "-trials"), ({"tokens": 0, "rate": 1e-3}, "-stream")):
+        assert small(ids, row="gpt2", seed=7, **fields).name == f"gpt2-7{kind}"
 
 
 @pytest.mark.parametrize(

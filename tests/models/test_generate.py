@@ -61,6 +61,11 @@ def test_greedy_tokens_are_the_likeliest_of_the_parallel_form(model):
     assert text.shape == (2, 12)
 
 
+def test_a_temperature_beyond_the_integers_of_a_tensor_makes_all_tokens_alike():
+    token = sampler(temperature=10**30, generator=torch.Generator().manual_seed(0))
+    assert 400 < token(torch.tensor([[900.0, 0.0]]).expand(1000, 2)).sum() < 600
+
+
 def test_a_seeded_generator_gives_the_same_tokens_again(model):
     def text(seed):
         generator = torch.Generator().manual_seed(seed)

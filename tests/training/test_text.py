@@ -235,12 +235,21 @@ def test_a_perplexity_beyond_all_floats_is_none_and_a_gradient_beyond_them_stops
     loud = DecoderConfig(width=16, heads=2, layers=1, logit_scale=1e4)
     events = []
     settings = replace(config(verse), model=loud, steps=2, check_every=1, optimiser=OptimiserConfig(warmup=1))
-    train(settings, tmp_path / "loud", report=events.append)
+    train(replace(settings, tensorboard=True), tmp_path / "loud", report=events.append)
     checks = [event for event in events if isinstance(event, TextCheck)]
     assert all(709 < event.loss < math.inf and event.perplexity is None for event in checks)
     louder = replace(settings, model=replace(loud, logit_scale=1e25), log_every=1)
     with pytest.raises(FloatingPointError, match="must stay finite, got gradient_norm=inf by step 1; lower"):
         train(louder, tmp_path / "louder")
+
+
+def test_a_run_whose_check_comes_before_its_log_says_how_to_keep_it_finite(verse, tmp_path):
+    optimiser = OptimiserConfig(rate=1e30, warmup=1)
+    settings = replace(config(verse), steps=8, check_every=1, log_every=8, optimiser=optimiser)
+    with pytest.raises(
+        FloatingPointError, match=r"got a loss in a check that is not by step \d; lower optim"
+    ):
+        train(settings, tmp_path / "run")
 
 
 def test_a_folder_of_words_is_not_one_of_text(verse, tmp_path):

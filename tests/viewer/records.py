@@ -48,7 +48,11 @@ def row(name: str = "paper-64", seed: int = 0, loss: float = 3.31, **fields: Any
         "test": "wiki.raw",
         "seed": seed,
         "rate": None,
+        "trial_tokens": 20_000_000,
         "tokens": 370_000_000,
+        "parts": 1,
+        "device": "cuda",
+        "compile": True,
     }
     return {
         "format": 1,
@@ -61,6 +65,7 @@ def row(name: str = "paper-64", seed: int = 0, loss: float = 3.31, **fields: Any
             "steps": 5646,
             "tokens": 370_016_256,
             "seconds": 1012.3,
+            "processes": 1,
             "tokens_per_second": 366_112.7,
             "peak_bytes": 57_912_334_336,
             "parameters": 130_742_784,
@@ -84,7 +89,7 @@ def row(name: str = "paper-64", seed: int = 0, loss: float = 3.31, **fields: Any
             "state_bytes": 19_365_888,
         },
         "machine": MACHINE,
-        "config": config | {"trial_tokens": 20_000_000},
+        "config": config,
         **fields,
     }
 

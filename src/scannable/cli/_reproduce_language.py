@@ -149,16 +149,18 @@ def _print(found: dict[str, Any], terminal: Terminal) -> None:
     if stream := found["stream"]:
         times = " · ".join(f"{name} {1e3 * stream[name]:.3f} ms" for name in ("median", "p99", "p999"))
         terminal.say(
-            f"{stream['tokens']:,} tokens in one stream: {times}; it keeps {size(stream['state_bytes'])}."
+            f"{stream['tokens']:,} tokens of one stream, after {stream['after']:,} others: {times}; at last it keeps "
+            f"{size(stream['state_bytes'])}."
         )
 
 
 def _print_run(found: dict[str, Any], training: dict[str, Any], terminal: Terminal) -> None:
+    memory = "" if training["peak_bytes"] is None else f", {size(training['peak_bytes'])} at most"
     each = "" if training["processes"] == 1 else f" in each of {training['processes']} processes"
     terminal.say(
         f"[bold]{found['row']}[/], seed {found['seed']}: {training['parameters']:,} parameters, "
         f"{training['tokens']:,} tokens in {duration(training['seconds'])}, "
-        f"{training['tokens_per_second']:,.0f} tokens/s, {size(training['peak_bytes'])} at most{each}\n"
+        f"{training['tokens_per_second']:,.0f} tokens/s{memory}{each}\n"
     )
     drawn = table(
         "reading", "form", "precision", "perplexity", "95 %", "authors' subset", "bits a byte", "of a word",

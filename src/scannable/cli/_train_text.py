@@ -49,9 +49,10 @@ def parse(kind: type[Options], **settings: Any) -> Options:
 
 def _shortened(recipe: TextRunConfig, steps: str) -> TextRunConfig:
     """Let the warm-up be a small part of so many steps; what is no number is refused when it is read."""
-    if not steps.isdecimal():
+    try:
+        warmup = min(recipe.optimiser.warmup, max(1, int(steps) // 20))
+    except ValueError:
         return recipe
-    warmup = min(recipe.optimiser.warmup, max(1, int(steps) // 20))
     return replace(recipe, optimiser=replace(recipe.optimiser, warmup=warmup))
 
 

@@ -59,7 +59,7 @@ def language(
         and ``config`` tell where and how.
 
     Raises:
-        ValueError: If several processes are to try rates.
+        ValueError: If several processes are to try rates, or cannot share an update's windows.
         FloatingPointError: If training does not stay finite, at any of the rates that are tried.
     """
     rank, processes = started()
@@ -67,6 +67,12 @@ def language(
         raise ValueError(
             f"Rates are tried by one process, got {processes} and no rate; give the rate, or try rates first with "
             f"tokens=0 and without torchrun."
+        )
+    if config.step_tokens % (even := processes * LANGUAGE_ROWS[config.row].length):
+        near = max(1, config.step_tokens // even) * even
+        raise ValueError(
+            f"The processes must read as many windows of an update each, got step_tokens={config.step_tokens} and "
+            f"{processes} processes; set step_tokens to {near}."
         )
     folder, say, device = Path(folder), report or (lambda *_: None), available(config.device)
     # Whatever is wrong with what was asked for is said before anything is trained.
@@ -158,8 +164,7 @@ def _train(run: TextRunConfig, folder: Path, say: Report) -> dict[str, Any] | No
     if rank > 0:
         return None
     progress, checks = _events(folder, "progress"), _events(folder, "textcheck")
-    # Logs of before this was noted are of one process.
-    counts = [event.get("processes", 1) for event in progress]
+    counts = [event["processes"] for event in progress]
     speeds = [
         event["tokens_per_second"]
         for event, count in zip(progress, counts, strict=True)

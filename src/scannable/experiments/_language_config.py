@@ -43,7 +43,8 @@ class LanguageConfig:
     @property
     def name(self) -> str:
         """What the folder of its figures is called: that of the run, or one beside it if none is trained in full."""
-        return f"{self.row}-{self.seed if self.tokens else 'trials' if self.rate is None else 'stream'}"
+        kind = "" if self.tokens else "-trials" if self.rate is None else "-stream"
+        return f"{self.row}-{self.seed}{kind}"
 
     def __post_init__(self) -> None:
         check_option("row", self.row, tuple(LANGUAGE_ROWS))

@@ -82,7 +82,7 @@ def sampler(
             f"Drawing needs a finite temperature >= 0, a whole top_k >= 1 and 0 < top_p <= 1, got "
             f"temperature={temperature}, top_k={top_k}, top_p={top_p}; leave out what is not needed."
         )
-    return lambda logits: _draw(logits.float(), temperature, top_k, top_p, generator)
+    return lambda logits: _draw(logits.float(), float(temperature), top_k, top_p, generator)
 
 
 def graphs_for(tokens: int | None) -> bool | None:
@@ -104,7 +104,7 @@ def _go_on(model: Any, prompt: Tensor, tokens: int | None, draw: Sampler) -> Ite
 
 def _draw(
     logits: Float[Tensor, "B vocabulary"],
-    temperature: int | float,
+    temperature: float,
     top_k: int | None,
     top_p: int | float | None,
     generator: torch.Generator | None,

@@ -112,7 +112,7 @@ class Log:
         self._file.flush()
         if self._board is not None:
             for key, value in values.items():
-                if key not in ("step", "steps"):
+                if key not in ("step", "steps") and value is not None:
                     self._board.add_scalar(f"{name}/{key}", value, event.step)
 
 

@@ -185,7 +185,10 @@ class Run:
         if not self.course.due(self.step) or (alone and not self.peers.leads):
             return None
         with self._latest.paused(), together(self.objective):
-            found = self.course.check(self.model, self.step)
+            try:
+                found = self.course.check(self.model, self.step)
+            except FloatingPointError as error:
+                raise self._diverged("a loss in a check that is not") from error
         if found is not None and not math.isfinite(found.loss):
             raise self._diverged(f"loss={found.loss} in a check")
         return found

@@ -69,7 +69,6 @@ def _line(name: str, records: list[Record], peer: dict[tuple[int, ...], float | 
         "merges": scores[0]["merges"],
         **{
             key: first["training"][key]
-            for key in ("parameters", "tokens_per_second", "seconds", "peak_bytes")
+            for key in ("parameters", "processes", "tokens_per_second", "seconds", "peak_bytes")
         },
-        "processes": first["training"].get("processes", 1),
     }

@@ -101,7 +101,7 @@ def cost(training: Record) -> list[str]:
     """Write what training took: parameters, speed, time, memory."""
     return [
         f"{training['parameters']:,}",
-        f"{training.get('processes', 1)}",
+        f"{training['processes']}",
         f"{training['tokens_per_second']:,.0f}",
         minutes(training["seconds"]),
         written(training["peak_bytes"], "bytes"),
@@ -117,9 +117,12 @@ def command(record: Record) -> str:
     names = ["rate"] if config["rate"] is not None else ["rates", "trial_tokens"]
     names += ["tokens", "step_tokens", "stream", "data", "test"]
     given = {"row": record["row"], "seed": record["seed"]} | {name: config.get(name) for name in names}
-    processes = (record["training"] or {}).get("processes", 1)
+    usual = {"device": "cuda", "parts": 1}
+    given |= {name: config[name] for name in usual if config[name] != usual[name]}
+    plain = "" if config["compile"] else " --no-compile"
+    processes = record["training"]["processes"] if record["training"] else 1
     program = "scannable" if processes == 1 else f"torchrun --nproc-per-node {processes} -m scannable"
-    return f"{program} reproduce language {flags(given)}"
+    return f"{program} reproduce language {flags(given)}{plain}"
 
 
 def _tight(lines: Sequence[Line]) -> Axis:
